@@ -1,0 +1,42 @@
+# Each target sets the machine up by itself, from nothing but python3 and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format lock clean
+
+help:  ## say what the targets do
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/installed  ## install the locked packages into .venv
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 12) <= sys.version_info < (3, 14) else "atelier needs Python 3.12 or 3.13, this is " + sys.version.split()[0] + ": make PYTHON=python3.13 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[test,check]'
+	touch $@
+
+demo: setup  ## train a diffusion model on digits, sample and score it: runs/demo
+	$(BIN)/python -m launch.demo --workdir=runs/demo
+
+test: setup  ## the fast suite
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m 'not slow'
+
+test-slow: setup  ## the long tests: kills at random, whole protocols
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m slow
+
+check: setup  ## format, lint, types, import layering
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## let ruff rewrite the tree
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup  ## resolve the dependencies anew, names, versions and hashes only
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+
+clean:  ## remove .venv and the caches, keep runs/
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -1,0 +1,1 @@
+"""The workshop: data, networks, methods, samplers, evaluation and the one training loop."""

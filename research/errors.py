@@ -1,0 +1,15 @@
+"""The one error a user can cause: it reaches the terminal as a single line and a non-zero exit."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Bad input. The message says what is wrong, where, and what is allowed, in one line."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Ends an error message: the allowed names nearest to `name`, or all of them if none is."""
+    allowed = sorted(allowed)
+    close = difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(close)}" if close else f"allowed: {', '.join(allowed)}"

@@ -1,0 +1,106 @@
+"""The seam: a Method says what is learned, an Objective is one loss on one group of parameters."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+
+@struct.dataclass
+class Aux:
+    """What a loss returns beside its value: scalars to log and entries of `state.extra` to set."""
+
+    metrics: Metrics = struct.field(default_factory=dict)
+    extra: dict[str, Any] = struct.field(default_factory=dict)
+
+
+Loss = Callable[[Params, TrainState, Batch, Rng], tuple[Scalar, Aux]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """One player: `loss(own_params, state, batch, rng)` is minimised over `state.params[group]`.
+
+    `repeats` plays it several times a step on the same batch, as a critic is.
+    """
+
+    group: str
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    repeats: int = 1
+
+
+class Method(abc.ABC):
+    """What is learned. The loop knows this interface and no family of methods."""
+
+    @abc.abstractmethod
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        """Fresh parameters by group; `batch` gives shapes only."""
+
+    @abc.abstractmethod
+    def objectives(self) -> Sequence[Objective]:
+        """The players in their order."""
+
+    @abc.abstractmethod
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """Per-example metrics, each of shape (B,)."""
+
+    @abc.abstractmethod
+    def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
+        """Named artefacts; `images` are (count, H, W, C) in [-1, 1].
+
+        A method's further keyword arguments are the options of `launch.sample`.
+        """
+
+    def init_extra(self, rng: Rng) -> dict[str, Any]:
+        """The first `state.extra`."""
+        return {}
+
+    def init(self, rng: Rng, batch: Batch) -> TrainState:
+        """The state before the first step."""
+        params = self.init_params(named(rng, "params"), batch)
+        opt_state = {o.group: o.optimizer.init(params[o.group]) for o in self.objectives()}
+        extra = self.init_extra(named(rng, "extra"))
+        return TrainState(jnp.zeros((), jnp.int32), params, opt_state, extra)
+
+    def step(self, state: TrainState, batch: Batch, rng: Rng) -> tuple[TrainState, Metrics]:
+        """Plays every objective in turn; metrics are named `group/metric`."""
+        logged: Metrics = {}
+        for objective in self.objectives():
+            state, metrics = play(objective, state, batch, named(rng, objective.group))
+            logged |= {f"{objective.group}/{name}": value for name, value in metrics.items()}
+        return state.replace(step=state.step + 1), logged
+
+
+def play(
+    objective: Objective, state: TrainState, batch: Batch, rng: Rng
+) -> tuple[TrainState, Metrics]:
+    """Moves one group by its optimizer, `repeats` times; the last repeat's metrics are returned."""
+
+    def once(state: TrainState, rng: Rng) -> tuple[TrainState, Metrics]:
+        own = state.params[objective.group]
+        gradient_of = jax.value_and_grad(objective.loss, has_aux=True)
+        (loss, aux), gradient = gradient_of(own, state, batch, rng)
+        updates, opt_state = objective.optimizer.update(
+            gradient, state.opt_state[objective.group], own
+        )
+        state = state.replace(
+            params=state.params | {objective.group: optax.apply_updates(own, updates)},
+            opt_state=state.opt_state | {objective.group: opt_state},
+            extra=state.extra | aux.extra,
+        )
+        return state, aux.metrics | {"loss": loss, "grad_norm": optax.global_norm(gradient)}
+
+    if objective.repeats == 1:
+        return once(state, rng)
+    state, metrics = jax.lax.scan(once, state, jax.random.split(rng, objective.repeats))
+    return state, jax.tree.map(lambda value: value[-1], metrics)

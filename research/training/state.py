@@ -1,0 +1,33 @@
+"""TrainState: everything a run carries from one step to the next, as one plain pytree."""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Int
+
+
+@struct.dataclass
+class TrainState:
+    """`params` and `opt_state` are keyed by group; `extra` holds what no optimizer moves.
+
+    A group with parameters and no Objective is frozen. `extra` carries mutable collections
+    (batch statistics, codebooks) and environment state.
+    """
+
+    step: Int[Array, ""]
+    params: dict[str, Any]
+    opt_state: dict[str, Any]
+    extra: dict[str, Any]
+
+
+def sha256(tree: Any) -> str:
+    """A hash over every leaf of `tree`: its path, dtype, shape and bytes."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

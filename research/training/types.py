@@ -1,0 +1,16 @@
+"""Shape letters and array aliases.
+
+Dense maths names its axes in a suffix, `images_BxHxWxC`:
+B batch, H height, W width, C channels, T time or tokens, D width of a layer, K classes, N samples.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Array, Float, Key
+
+Params = Any  # a pytree of float32 arrays
+Batch = Mapping[str, Any]  # name -> array with the examples along its first axis
+Rng = Key[Array, ""]
+Scalar = Float[Array, ""]
+Metrics = dict[str, Any]  # name -> scalar array
