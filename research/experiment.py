@@ -1,0 +1,125 @@
+"""ConfigDict -> Experiment, once, here: below this room nothing reads a config."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from research.data import datasets, pipelines
+from research.errors import InputError, nearest
+from research.methods.classifier import Classifier
+from research.methods.diffusion import Diffusion
+from research.methods.edm import EDM
+from research.networks.convnet import ConvNet
+from research.networks.unet import UNet
+from research.training.method import Method
+from research.training.optimizers import optimizer
+from research.training.sharding import Rules, make_mesh
+from research.training.types import Batch
+
+NETWORKS: dict[str, Callable[..., Any]] = {"unet": UNet, "convnet": ConvNet}
+METHODS: dict[str, Callable[..., Method]] = {
+    "classifier": Classifier,
+    "diffusion": Diffusion,
+    "edm": EDM,
+}
+SECTIONS = ("data", "network", "method", "optimizer", "mesh", "checkpoint", "log", "sample")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A run ready to start: what is learned, from which data, on which devices, for how long."""
+
+    method: Method
+    train_data: datasets.Dataset
+    test_data: datasets.Dataset
+    batch_size: int
+    mesh: Mesh
+    rules: Rules
+    seed: int
+    steps: int
+    checkpoint: dict[str, int]
+    log: dict[str, int]
+    sample: dict[str, Any]
+
+    def example(self) -> Batch:
+        """A batch of zeros of the shapes that training sees."""
+        shape = (self.batch_size, *self.train_data.image_shape)
+        return {"image": np.zeros(shape, np.uint8), "label": np.zeros(self.batch_size, np.int32)}
+
+    def iterator(self) -> Iterator[Batch]:
+        """The endless, shuffled stream of training batches."""
+        return pipelines.train_iterator(self.train_data, batch_size=self.batch_size, seed=self.seed)
+
+
+def build(config: ConfigDict) -> Experiment:
+    """Constructs everything a run needs.
+
+    Raises:
+      InputError: a section or an argument is missing, unknown or of the wrong type.
+    """
+    missing = [name for name in (*SECTIONS, "seed", "steps") if name not in config]
+    if missing:
+        raise InputError(f"the config lacks {', '.join(missing)}")
+    train_data = datasets.load(config.data.name, "train")
+    given = {
+        "image_shape": train_data.image_shape,
+        "levels": train_data.levels,
+        "num_classes": train_data.num_classes,
+        "network": choose(NETWORKS, config, "network"),
+        "optimizer": construct(
+            optimizer, config.optimizer, "optimizer", given={"total_steps": config.steps}
+        ),
+    }
+    return Experiment(
+        method=choose(METHODS, config, "method", given=given),
+        train_data=train_data,
+        test_data=datasets.load(config.data.name, "test"),
+        batch_size=config.data.batch_size,
+        mesh=construct(make_mesh, config.mesh, "mesh"),
+        rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],
+        seed=config.seed,
+        steps=config.steps,
+        checkpoint=config.checkpoint.to_dict(),
+        log=config.log.to_dict(),
+        sample=config.sample.to_dict(),
+    )
+
+
+def choose(
+    registry: Mapping[str, Callable[..., Any]],
+    config: ConfigDict,
+    section: str,
+    *,
+    given: Mapping[str, Any] | None = None,
+) -> Any:
+    """What `config.SECTION.name` names, made with the section's other keys as its arguments."""
+    arguments = config[section].to_dict()
+    name = arguments.pop("name", None)
+    if name not in registry:
+        raise InputError(f"{section}.name={name!r} is unknown; {nearest(str(name), registry)}")
+    return construct(registry[name], arguments, section, given=given)
+
+
+def construct(
+    make: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    section: str,
+    *,
+    given: Mapping[str, Any] | None = None,
+) -> Any:
+    """`make(**arguments)`, with those of `given` that it takes.
+
+    Raises:
+      InputError: an argument `make` does not take, with the nearest ones it does.
+    """
+    taken = inspect.signature(make).parameters
+    for name in arguments:
+        if name not in taken:
+            raise InputError(f"{section}.{name} is unknown; {nearest(name, taken)}")
+    fitting = {name: value for name, value in (given or {}).items() if name in taken}
+    return make(**(fitting | dict(arguments)))

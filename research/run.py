@@ -1,0 +1,148 @@
+"""A run in its directory: started, resumed or read back, with everything that explains it."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from research.errors import InputError
+from research.experiment import Experiment, build
+from research.training import checkpoints as checkpointing
+from research.training.logs import (
+    GridWriter,
+    JsonlWriter,
+    ProgressWriter,
+    TensorBoardWriter,
+    Writer,
+)
+from research.training.loop import Hook, state_layout, train
+from research.training.manifest import manifest, write_json
+from research.training.rng import named
+from research.training.state import TrainState, sha256
+
+
+def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
+    """Trains `config` in `workdir`, from where the last run of the same config there stopped.
+
+    The directory then holds config.json, manifest.json (with the final state's hash once the run
+    is through), metrics.jsonl, TensorBoard events, checkpoints/ and samples/.
+
+    Raises:
+      InputError: the directory was made by another config, or its newest checkpoints are all bad.
+    """
+    experiment = build(config)
+    claim_directory(workdir, config)
+    description = manifest(
+        config=plain(config),
+        seed=experiment.seed,
+        data_hashes={
+            f"{data.name}/{data.split}": data.fingerprint
+            for data in (experiment.train_data, experiment.test_data)
+        },
+    )
+    write_json(workdir / "manifest.json", description)
+    checkpoints = checkpointing.Checkpoints(
+        workdir / "checkpoints", keep=experiment.checkpoint["keep"]
+    )
+    start = checkpoints.latest or 0
+    writers: list[Writer] = [
+        JsonlWriter(workdir / "metrics.jsonl", start=start),
+        TensorBoardWriter(workdir, start=start),
+        GridWriter(workdir / "samples"),
+        ProgressWriter(experiment.steps, start=start),
+    ]
+    try:
+        state = train(
+            experiment.method,
+            experiment.iterator(),
+            example=experiment.example(),
+            steps=experiment.steps,
+            seed=experiment.seed,
+            mesh=experiment.mesh,
+            rules=experiment.rules,
+            checkpoints=checkpoints,
+            checkpoint_every=experiment.checkpoint["every_steps"],
+            manifest=description,
+            writers=writers,
+            log_every=experiment.log["every_steps"],
+            hooks=[sampling_hook(experiment, writers)],
+        )
+    finally:
+        for writer in writers:
+            writer.close()
+        checkpoints.close()
+    if int(state.step) == experiment.steps:
+        description["final_state_sha256"] = sha256(state)
+        write_json(workdir / "manifest.json", description)
+    return state
+
+
+def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
+    """The experiment that made `workdir` and its newest good state.
+
+    Raises:
+      InputError: the directory holds no run, or no whole checkpoint.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
+    experiment = build(ConfigDict(json.loads(path.read_text())))
+    layout = state_layout(
+        experiment.method,
+        example=experiment.example(),
+        mesh=experiment.mesh,
+        rules=experiment.rules,
+    )
+    return experiment, checkpointing.load(workdir / "checkpoints", layout)
+
+
+def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:
+    """Draws from the model now and then, always with the same noise, and shows it to the writers."""
+    options = dict(experiment.sample)
+    every = options.pop("every_steps")
+    rng = named(jax.random.key(experiment.seed), "sample")
+
+    def draw(state: TrainState) -> None:
+        artefacts = experiment.method.sample(state, rng, **options)
+        for writer in writers:
+            writer.images(int(state.step), "images", artefacts["images"])
+
+    return Hook(every, draw)
+
+
+def plain(config: ConfigDict) -> dict[str, Any]:
+    """The config as JSON has it: tuples are lists, all values resolved."""
+    return json.loads(config.to_json())
+
+
+def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Makes `workdir` this config's own.
+
+    Raises:
+      InputError: it belongs to another config; the differing keys are named.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        differing = differences(json.loads(path.read_text()), plain(config))
+        if differing:
+            raise InputError(
+                f"{workdir} was made by another config: {'; '.join(differing)}; "
+                "choose another --workdir"
+            )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, plain(config))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """One `key: before -> now` for each leaf that is not the same in both."""
+    lines: list[str] = []
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key, "absent"), now.get(key, "absent")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {old!r} -> {new!r}")
+    return lines

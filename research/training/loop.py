@@ -1,0 +1,187 @@
+"""The one training loop: it plays a method's step over a stream of batches and names no method."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from research.errors import InputError
+from research.training.checkpoints import Checkpoints
+from research.training.logs import Writer
+from research.training.method import Method
+from research.training.rng import named
+from research.training.sharding import Rules, batch_sharding, put_batch, state_shardings
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Rng
+
+
+@dataclasses.dataclass(frozen=True)
+class Hook:
+    """Something done with the state after every `every`-th step, and after the last."""
+
+    every: int
+    act: Callable[[TrainState], None]
+
+
+def train(
+    method: Method,
+    iterator: Iterator[Batch],
+    *,
+    example: Batch,
+    steps: int,
+    seed: int,
+    mesh: Mesh,
+    rules: Rules = (),
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: int = 1000,
+    manifest: Mapping[str, Any] | None = None,
+    writers: Sequence[Writer] = (),
+    log_every: int = 50,
+    hooks: Sequence[Hook] = (),
+) -> TrainState:
+    """Trains to `steps` steps, from the newest checkpoint if there is one.
+
+    The batch of a step depends on the iterator's seed and the step alone, its randomness on
+    `fold_in(seed, step)`: a resumed run is the uninterrupted one, bit for bit. Metrics are fetched
+    while the next step runs. SIGTERM and Ctrl-C end the step under way, save and return; a second
+    one ends the process.
+
+    Args:
+      example: a host batch of the right shapes and dtypes; its values are not read.
+      checkpoint_every: steps between two saves; the last step is saved always.
+      rules: (pattern, axes) pairs, as `sharding.state_shardings` reads them.
+
+    Raises:
+      InputError: a metric is not finite. Nothing of that step is saved.
+    """
+    rng = jax.random.key(seed)
+    layout = state_layout(method, example=example, mesh=mesh, rules=rules)
+    if checkpoints and checkpoints.latest is not None:
+        state = checkpoints.restore(layout, iterator)
+    else:
+        state = initial_state(method, rng, example=example, layout=layout)
+    step_fn = compiled_step(method, mesh, layout)
+    batches = batch_sharding(mesh)
+    meter = _Meter(seed=seed, log_every=log_every, last=steps, writers=writers)
+    pending: tuple[int, Metrics] | None = None
+    with stop_signals() as stop:
+        for step in range(int(state.step), steps):
+            with meter.waiting():
+                batch = put_batch(next(iterator), batches)
+            state, metrics = step_fn(state, batch, rng)
+            if pending:
+                meter.report(*pending)
+            pending = (step + 1, metrics)
+            is_last = step + 1 == steps or bool(stop)
+            due = [hook for hook in hooks if is_due(step + 1, hook.every, last=step + 1 == steps)]
+            saves = is_due(step + 1, checkpoint_every, last=is_last) and checkpoints is not None
+            if due or saves or is_last:
+                meter.report(*pending)
+                pending = None
+            if saves and checkpoints is not None:
+                checkpoints.save(state, iterator, dict(manifest or {}))
+            for hook in due:
+                hook.act(state)
+            if is_last:
+                break
+    if checkpoints:
+        checkpoints.wait()
+    return state
+
+
+def state_layout(method: Method, *, example: Batch, mesh: Mesh, rules: Rules) -> TrainState:
+    """The state's shapes, dtypes and shardings, with nothing computed."""
+    state = jax.eval_shape(method.init, jax.random.key(0), example)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state,
+        state_shardings(state, mesh, rules),
+    )
+
+
+def initial_state(method: Method, rng: Rng, *, example: Batch, layout: TrainState) -> TrainState:
+    """The state before the first step, laid out as `layout`."""
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
+    return jax.jit(method.init, out_shardings=shardings)(named(rng, "init"), example)
+
+
+def compiled_step(method: Method, mesh: Mesh, layout: TrainState) -> Any:
+    """`(state, batch, rng of the run) -> (state, metrics)`, jitted over the mesh.
+
+    It takes over the state's memory, and folds the step into the random key.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
+    replicated = NamedSharding(mesh, PartitionSpec())
+
+    def step(state: TrainState, batch: Batch, rng: Rng) -> tuple[TrainState, Metrics]:
+        return method.step(state, batch, jax.random.fold_in(rng, state.step))
+
+    return jax.jit(
+        step,
+        in_shardings=(shardings, batch_sharding(mesh), replicated),
+        out_shardings=(shardings, replicated),
+        donate_argnums=0,
+    )
+
+
+def is_due(step: int, every: int, *, last: bool) -> bool:
+    """True at every `every`-th step and at the last; `every=0` means at the last alone."""
+    return last or (every > 0 and step % every == 0)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that is empty until SIGTERM or Ctrl-C comes; the next one acts as it always did."""
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Meter:
+    """Checks every step's metrics, and writes those of every `log_every`-th with the pace."""
+
+    def __init__(self, *, seed: int, log_every: int, last: int, writers: Sequence[Writer]):
+        self._seed, self._log_every, self._last, self._writers = seed, log_every, last, writers
+        self._waited, self._since, self._steps = 0.0, time.perf_counter(), 0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts what runs inside as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def report(self, step: int, metrics: Metrics) -> None:
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{name} is {value} at step {step} (batch {step - 1} of seed {self._seed}): "
+                    "nothing of this step is saved, the last checkpoint is good"
+                )
+        self._steps += 1
+        if not is_due(step, self._log_every, last=step == self._last):
+            return
+        now = time.perf_counter()
+        elapsed = now - self._since
+        pace = {"steps_per_second": self._steps / elapsed, "data_wait": self._waited / elapsed}
+        for writer in self._writers:
+            writer.scalars(step, values | pace)
+        self._waited, self._since, self._steps = 0.0, now, 0

@@ -1,0 +1,57 @@
+"""The manifest: what a reader needs to repeat a run, written beside its results."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+PACKAGES = (
+    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets"),
+    *("numpy", "scikit-learn"),
+)
+TREE = pathlib.Path(__file__).parents[2]
+
+
+def manifest(
+    *, config: Mapping[str, Any], seed: int, data_hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    """Command, resolved config, git commit, package versions, data hashes, devices and flags."""
+    return {
+        "command": [sys.executable, *sys.orig_argv[1:]],
+        "config": dict(config),
+        "seed": seed,
+        "git": git_state(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "data_sha256": dict(data_hashes),
+        "devices": [device.device_kind for device in jax.devices()],
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """The commit of this tree and whether it is dirty; both None outside a checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(TREE), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes whole or not at all: a reader never sees half a file."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    temporary.replace(path)

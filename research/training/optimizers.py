@@ -1,0 +1,146 @@
+"""Optimizers: named arguments -> one optax chain, with the parameters' average as its last link."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from research.errors import InputError, nearest
+from research.training.state import TrainState
+from research.training.types import Params
+
+
+def optimizer(
+    name: str = "adam",
+    *,
+    learning_rate: float,
+    total_steps: int,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
+    clip_norm: float | None = None,
+    weight_decay: float = 0.0,
+    decayed: str = r"kernel$",
+    rates: Sequence[tuple[str, float]] = (),
+    accumulate: int = 1,
+    ema_decay: float | None = None,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    momentum: float = 0.9,
+) -> optax.GradientTransformation:
+    """Clip -> direction -> decoupled weight decay -> rate by parameter name -> schedule -> EMA.
+
+    Args:
+      name: adam, adamw, sgd, lion or adafactor. Decay is decoupled (1711.05101) for each, so adam
+        with a weight decay is adamw.
+      learning_rate: the schedule's peak.
+      total_steps: where a cosine schedule ends, in optimizer steps.
+      schedule: constant or cosine, after `warmup_steps` of linear warm-up.
+      clip_norm: the gradient's largest global norm.
+      decayed: parameters whose path, as `params/Dense_0/kernel`, matches are decayed.
+      rates: (pattern, factor): the first pattern found in a path scales its learning rate.
+      accumulate: gradients averaged over this many steps before one move.
+      ema_decay: decay of the average that `averaged` returns; None keeps none.
+    """
+    directions: dict[str, Callable[[], optax.GradientTransformation]] = {
+        "adam": lambda: optax.scale_by_adam(b1, b2, eps),
+        "adamw": lambda: optax.scale_by_adam(b1, b2, eps),
+        "sgd": lambda: optax.trace(momentum),
+        "lion": lambda: optax.scale_by_lion(b1, b2),
+        "adafactor": lambda: optax.chain(
+            optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0)
+        ),
+    }
+    if name not in directions:
+        raise InputError(f"optimizer.name={name!r} is unknown; {nearest(name, directions)}")
+    rate = learning_rate_schedule(
+        schedule, peak=learning_rate, warmup_steps=warmup_steps, total_steps=total_steps
+    )
+    links = [
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+        directions[name](),
+        optax.add_decayed_weights(weight_decay, mask=lambda params: matching(decayed, params)),
+        scale_by_name(rates),
+        optax.scale_by_learning_rate(rate),
+        track_ema(ema_decay) if ema_decay else optax.identity(),
+    ]
+    chain = optax.chain(*links)
+    if accumulate == 1:
+        return chain
+    return optax.MultiSteps(chain, accumulate).gradient_transformation()
+
+
+def learning_rate_schedule(
+    name: str, *, peak: float, warmup_steps: int, total_steps: int
+) -> optax.Schedule:
+    """Linear warm-up from 0 to `peak`, then constant, or a cosine to 0 at `total_steps`."""
+    schedules: dict[str, Callable[[], optax.Schedule]] = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, max(total_steps - warmup_steps, 1)),
+    }
+    if name not in schedules:
+        raise InputError(f"optimizer.schedule={name!r} is unknown; {nearest(name, schedules)}")
+    if not warmup_steps:
+        return schedules[name]()
+    warmup = optax.linear_schedule(0.0, peak, warmup_steps)
+    return optax.join_schedules([warmup, schedules[name]()], [warmup_steps])
+
+
+def matching(pattern: str, tree: Any) -> Any:
+    """True at the leaves whose path, as `params/Dense_0/kernel`, matches `pattern` anywhere."""
+
+    def match(path: tuple, leaf: Any) -> bool:
+        return bool(re.search(pattern, jax.tree_util.keystr(path, simple=True, separator="/")))
+
+    return jax.tree_util.tree_map_with_path(match, tree)
+
+
+def scale_by_name(rates: Sequence[tuple[str, float]]) -> optax.GradientTransformation:
+    """Multiplies the updates of a parameter by the factor of the first pattern it matches."""
+
+    def factor(path: tuple, update: jax.Array) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return update * next((f for pattern, f in rates if re.search(pattern, name)), 1.0)
+
+    def scale(updates: Params, params: Params) -> Params:
+        return jax.tree_util.tree_map_with_path(factor, updates)
+
+    return optax.stateless(scale) if rates else optax.identity()
+
+
+class EmaState(NamedTuple):
+    """The average so far, and over how many updates."""
+
+    count: jax.Array
+    average: Params
+
+
+def track_ema(decay: float) -> optax.GradientTransformation:
+    """Averages the parameters as they will be after the update; the updates pass unchanged.
+
+    The decay at update n is min(decay, (1 + n) / (10 + n)), so that a short run's average is not
+    its initialisation.
+    """
+
+    def init(params: Params) -> EmaState:
+        return EmaState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
+
+    def update(updates: Params, state: EmaState, params: Params | None = None) -> tuple:
+        moved = optax.apply_updates(params, updates)
+        warm = jnp.minimum(decay, (1.0 + state.count) / (10.0 + state.count))
+        average = optax.incremental_update(moved, state.average, 1.0 - warm)
+        return updates, EmaState(state.count + 1, average)
+
+    return optax.GradientTransformation(init, update)
+
+
+def averaged(state: TrainState, group: str) -> Params:
+    """The group's EMA parameters if its optimizer tracks them, else the live ones."""
+    leaves = jax.tree.leaves(
+        state.opt_state.get(group), is_leaf=lambda leaf: isinstance(leaf, EmaState)
+    )
+    averages = [leaf.average for leaf in leaves if isinstance(leaf, EmaState)]
+    return averages[0] if averages else state.params[group]

@@ -1,0 +1,70 @@
+"""Sharding: parameter-name pattern -> PartitionSpec over the whole state, on a named mesh."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from research.errors import InputError
+
+AXES = ("data", "fsdp", "tensor")
+Rules = Sequence[tuple[str, Sequence[str | None]]]
+
+
+def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+    """A mesh of all devices with axes data, fsdp and tensor; `data=-1` takes what is left.
+
+    Raises:
+      InputError: the axes' product is not the number of devices.
+    """
+    count = jax.device_count()
+    if data == -1:
+        data = max(count // (fsdp * tensor), 1)
+    if data * fsdp * tensor != count:
+        raise InputError(
+            f"mesh data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} "
+            f"devices, there are {count}; data=-1 takes what the others leave"
+        )
+    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
+    """A sharding for each leaf of `state` (arrays or shapes).
+
+    The first rule whose pattern is found in the leaf's path (`params/model/params/Dense_0/kernel`;
+    the optimizer's moments end alike) gives its axes, one per dimension: `("kernel$", [None,
+    "fsdp"])`. Leaves that no rule names, or with fewer dimensions than the rule, are replicated.
+
+    Raises:
+      InputError: a rule names an axis the mesh lacks, or one that does not divide the dimension.
+    """
+
+    def of(path: tuple, leaf: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        axes = next((axes for pattern, axes in rules if re.search(pattern, name)), ())
+        if len(axes) > len(leaf.shape):
+            axes = ()
+        for axis, size in zip(axes, leaf.shape, strict=False):
+            if axis is None:
+                continue
+            if axis not in mesh.shape:
+                raise InputError(f"sharding rule for {name} names the axis {axis!r}, not of {AXES}")
+            if size % mesh.shape[axis]:
+                raise InputError(f"{name}: {size} is not divided by {axis}={mesh.shape[axis]}")
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    return jax.tree_util.tree_map_with_path(of, state)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Examples are split over the data and fsdp axes."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def put_batch(batch: Any, sharding: NamedSharding) -> Any:
+    """This process's share of a batch as global arrays."""
+    return jax.tree.map(
+        lambda array: jax.make_array_from_process_local_data(sharding, array), batch
+    )
