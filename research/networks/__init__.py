@@ -1,0 +1,1 @@
+"""Networks only: Flax Linen modules that know no loss, no data set and no sampler."""

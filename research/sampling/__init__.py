@@ -1,0 +1,1 @@
+"""Samplers: one pure function an algorithm, over a denoiser and a schedule."""
