@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import pathlib
+import runpy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,21 +15,25 @@ from research.data import datasets, pipelines
 from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
-from research.methods.edm import EDM
 from research.networks.convnet import ConvNet
 from research.networks.unet import UNet
+from research.training.loop import state_layout
 from research.training.method import Method
 from research.training.optimizers import optimizer
 from research.training.sharding import Rules, make_mesh
+from research.training.state import TrainState
 from research.training.types import Batch
 
 NETWORKS: dict[str, Callable[..., Any]] = {"unet": UNet, "convnet": ConvNet}
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
     "diffusion": Diffusion,
-    "edm": EDM,
 }
-SECTIONS = ("data", "network", "method", "optimizer", "mesh", "checkpoint", "log", "sample")
+TREE = pathlib.Path(__file__).parents[1]
+SECTIONS = (
+    *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
+    *("sample", "evaluate"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +51,39 @@ class Experiment:
     checkpoint: dict[str, int]
     log: dict[str, int]
     sample: dict[str, Any]
+    evaluate: dict[str, Any]
 
     def example(self) -> Batch:
         """A batch of zeros of the shapes that training sees."""
         shape = (self.batch_size, *self.train_data.image_shape)
         return {"image": np.zeros(shape, np.uint8), "label": np.zeros(self.batch_size, np.int32)}
 
+    def layout(self) -> TrainState:
+        """The state's shapes, dtypes and shardings."""
+        return state_layout(self.method, example=self.example(), mesh=self.mesh, rules=self.rules)
+
+    def sample_options(self) -> dict[str, Any]:
+        """The config's keyword arguments for `method.sample`."""
+        return {name: value for name, value in self.sample.items() if name != "every_steps"}
+
     def iterator(self) -> Iterator[Batch]:
         """The endless, shuffled stream of training batches."""
         return pipelines.train_iterator(self.train_data, batch_size=self.batch_size, seed=self.seed)
+
+
+def load_config(name: str) -> ConfigDict:
+    """The config of `FILE.py:VARIANT`, as `--config` takes it; relative to the tree if not here.
+
+    Raises:
+      InputError: no such file, or the file has no such variant.
+    """
+    filename, _, variant = name.partition(":")
+    path = next((p for p in (pathlib.Path(filename), TREE / filename) if p.is_file()), None)
+    if path is None:
+        configs = [f"configs/{p.name}" for p in (TREE / "configs").glob("*.py")]
+        raise InputError(f"no config file {filename!r}; {nearest(filename, configs)}")
+    get_config = runpy.run_path(str(path))["get_config"]
+    return get_config(variant) if variant else get_config()
 
 
 def build(config: ConfigDict) -> Experiment:
@@ -69,8 +99,10 @@ def build(config: ConfigDict) -> Experiment:
     given = {
         "image_shape": train_data.image_shape,
         "levels": train_data.levels,
-        "num_classes": train_data.num_classes,
-        "network": choose(NETWORKS, config, "network"),
+        "num_classes": train_data.num_classes or 0,
+    }
+    given |= {
+        "network": choose(NETWORKS, config, "network", given=given),
         "optimizer": construct(
             optimizer, config.optimizer, "optimizer", given={"total_steps": config.steps}
         ),
@@ -87,6 +119,7 @@ def build(config: ConfigDict) -> Experiment:
         checkpoint=config.checkpoint.to_dict(),
         log=config.log.to_dict(),
         sample=config.sample.to_dict(),
+        evaluate=config.evaluate.to_dict(),
     )
 
 

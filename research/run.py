@@ -18,7 +18,7 @@ from research.training.logs import (
     TensorBoardWriter,
     Writer,
 )
-from research.training.loop import Hook, state_layout, train
+from research.training.loop import Hook, train
 from research.training.manifest import manifest, write_json
 from research.training.rng import named
 from research.training.state import TrainState, sha256
@@ -90,27 +90,19 @@ def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
     if not path.exists():
         raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
     experiment = build(ConfigDict(json.loads(path.read_text())))
-    layout = state_layout(
-        experiment.method,
-        example=experiment.example(),
-        mesh=experiment.mesh,
-        rules=experiment.rules,
-    )
-    return experiment, checkpointing.load(workdir / "checkpoints", layout)
+    return experiment, checkpointing.load(workdir / "checkpoints", experiment.layout())
 
 
 def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:
-    """Draws from the model now and then, always with the same noise, and shows it to the writers."""
-    options = dict(experiment.sample)
-    every = options.pop("every_steps")
+    """Draws from the model, always with the same noise, and shows it to the writers."""
     rng = named(jax.random.key(experiment.seed), "sample")
 
     def draw(state: TrainState) -> None:
-        artefacts = experiment.method.sample(state, rng, **options)
+        artefacts = experiment.method.sample(state, rng, **experiment.sample_options())
         for writer in writers:
             writer.images(int(state.step), "images", artefacts["images"])
 
-    return Hook(every, draw)
+    return Hook(experiment.sample["every_steps"], draw)
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

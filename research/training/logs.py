@@ -24,15 +24,15 @@ class Writer(abc.ABC):
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Values by name."""
 
-    def images(self, step: int, name: str, images: Any) -> None:
+    def images(self, step: int, name: str, images: Any) -> None:  # noqa: B027 (not all show any)
         """Images (N, H, W, C) in [-1, 1]; a writer without pictures passes them over."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (not all hold any)
         """Flushes and frees what the writer holds."""
 
 
 class JsonlWriter(Writer):
-    """One JSON object a line. On resuming at `start`, lines beyond it are dropped: they come anew."""
+    """One JSON object a line. Resumed at `start`, it drops the lines beyond: they come anew."""
 
     def __init__(self, path: pathlib.Path, *, start: int = 0):
         kept = [line for line in _whole_lines(path) if line["step"] <= start]

@@ -1,0 +1,107 @@
+"""Denoising diffusion (2006.11239), conditioned by classifier-free guidance (2207.12598).
+
+python -m launch.train --config=configs/ddpm.py:digits --workdir=runs/digits
+"""
+
+from ml_collections import ConfigDict
+
+from research.errors import InputError, nearest
+
+
+def get_config(variant: str = "digits") -> ConfigDict:
+    """`digits`, `mnist` or `cifar10`; `VARIANT_debug` is the same in miniature."""
+    variants = {"digits": digits, "mnist": mnist, "cifar10": cifar10}
+    name = variant.removesuffix("_debug")
+    if name not in variants:
+        raise InputError(f"configs/ddpm.py has no variant {variant!r}; {nearest(name, variants)}")
+    config = variants[name]()
+    return debug(config) if variant.endswith("_debug") else config
+
+
+def digits() -> ConfigDict:
+    """scikit-learn's 8x8 digits: 3 minutes on 2 cores."""
+    return ConfigDict(
+        dict(
+            seed=0,
+            steps=1500,
+            data=dict(name="digits", batch_size=64),
+            network=dict(
+                name="unet",
+                channels=32,
+                multipliers=(1, 1),
+                blocks=1,
+                attention_resolutions=(4,),
+                dropout=0.0,
+            ),
+            method=dict(
+                name="diffusion",
+                schedule="cosine",
+                timesteps=1000,
+                prediction="eps",
+                loss="simple",
+                label_dropout=0.1,
+            ),
+            optimizer=dict(
+                name="adam",
+                learning_rate=2e-3,
+                schedule="cosine",
+                warmup_steps=100,
+                clip_norm=1.0,
+                ema_decay=0.999,
+            ),
+            mesh=dict(data=-1, fsdp=1, tensor=1),
+            checkpoint=dict(every_steps=500, keep=3),
+            log=dict(every_steps=25),
+            sample=dict(every_steps=500, count=100, solver="ddim", steps=50),
+            evaluate=dict(extractor="digits_convnet", count=360, solver="ddim", steps=50),
+        )
+    )
+
+
+def mnist() -> ConfigDict:
+    """MNIST, 28x28 folded to 14x14 patches: 30 minutes on 2 cores."""
+    config = digits()
+    config.update(steps=3000)
+    config.data.update(name="mnist", batch_size=64)
+    config.network.update(channels=48, multipliers=(1, 2), attention_resolutions=(7,))
+    config.network.patch_size = 2
+    config.optimizer.update(learning_rate=1e-3, warmup_steps=200)
+    config.sample.every_steps = 1000
+    config.evaluate.update(extractor="mnist_convnet", count=2000)
+    return config
+
+
+def cifar10() -> ConfigDict:
+    """The paper's own CIFAR-10 setting (section 4 and appendix B): 800k steps, an accelerator."""
+    config = digits()
+    config.update(steps=800_000)
+    config.data.update(name="cifar10", batch_size=128)
+    config.network.update(
+        channels=128, multipliers=(1, 2, 2, 2), blocks=2, attention_resolutions=(16,), dropout=0.1
+    )
+    config.network.num_classes = 0
+    config.network.head_channels = 256
+    config.network.scale_shift = False
+    config.method.update(schedule="linear", num_classes=0)
+    config.optimizer.update(
+        learning_rate=2e-4, schedule="constant", warmup_steps=5000, ema_decay=0.9999
+    )
+    config.checkpoint.every_steps = 10_000
+    config.log.every_steps = 100
+    config.sample.update(every_steps=10_000, solver="ancestral_beta", steps=1000)
+    config.evaluate.update(
+        extractor="efficientnet_lite0", count=10_000, solver="ancestral_beta", steps=1000
+    )
+    return config
+
+
+def debug(config: ConfigDict) -> ConfigDict:
+    """The same run in miniature: a small network, two steps, a few samples."""
+    config.update(steps=2)
+    config.data.batch_size = 8
+    config.network.update(channels=8, head_channels=4)
+    config.checkpoint.every_steps = 1
+    config.log.every_steps = 1
+    config.sample.update(count=4, steps=4)
+    config.evaluate.update(count=16, steps=4)
+    return config

@@ -1,0 +1,103 @@
+"""Measures what a run spends its time on.
+
+python -m launch.profile --loop --config=configs/ddpm.py:digits --json
+
+--loop times whole stretches of the training loop against the bare compiled step, alternately, and
+prints `loop_over_step`, the ratio of their medians.
+"""
+
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+from collections import Counter
+from typing import Any
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from launch import command
+from research.errors import InputError
+
+COMPILATION = ("/jax/core/compile/backend_compile_duration",)
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ and its variant.")
+LOOP = flags.DEFINE_bool("loop", False, "Time the training loop against the bare step.")
+STEPS = flags.DEFINE_integer("steps", 50, "Steps in one stretch.", lower_bound=2)
+ROUNDS = flags.DEFINE_integer("rounds", 5, "Stretches of each; medians are reported.")
+JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
+flags.mark_flag_as_required("config")
+
+
+def main(argv: list[str]) -> None:
+    if not LOOP.value:
+        raise InputError("nothing to profile: give --loop")
+    measured = loop_over_step(CONFIG.value, steps=STEPS.value, rounds=ROUNDS.value)
+    lines = [f"{name}: {value}" for name, value in measured.items()]
+    print(json.dumps(measured) if JSON.value else "\n".join(lines))
+
+
+def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds a step in the loop (data, checks, logs) and bare (one batch), by turns."""
+    from research.experiment import build
+    from research.training import loop
+    from research.training.logs import JsonlWriter, TensorBoardWriter
+    from research.training.sharding import batch_sharding, put_batch
+
+    experiment = build(config)
+    rng = jax.random.key(experiment.seed)
+    layout = experiment.layout()
+    state = loop.initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
+    step = loop.compiled_step(experiment.method, experiment.mesh, layout)
+    batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
+    looped, bare, compiled = [], [], Counter[str]()
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.update([event] if event in COMPILATION else [])
+    )
+    mark = time.perf_counter()
+
+    def turn(_: Any) -> None:
+        nonlocal state, mark
+        looped.append(time.perf_counter() - mark)
+        start = time.perf_counter()
+        for _ in range(steps):
+            state, metrics = step(state, batch, rng)
+        jax.block_until_ready((state, metrics))
+        bare.append(time.perf_counter() - start)
+        if len(bare) == 1:
+            compiled.clear()
+        mark = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory)
+        loop.train(
+            experiment.method,
+            experiment.iterator(),
+            example=experiment.example(),
+            steps=steps * (rounds + 1),
+            seed=experiment.seed,
+            mesh=experiment.mesh,
+            rules=experiment.rules,
+            writers=[JsonlWriter(path / "metrics.jsonl"), TensorBoardWriter(path)],
+            log_every=experiment.log["every_steps"],
+            hooks=[loop.Hook(steps, turn)],
+        )
+        waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]
+    # The first turn of each holds its compilation.
+    in_loop, alone = (1000 * statistics.median(times[1:]) / steps for times in (looped, bare))
+    return {
+        "loop_over_step": in_loop / alone,
+        "loop_ms": in_loop,
+        "step_ms": alone,
+        "data_wait": statistics.median(waits[1:]),
+        "compilations_after_first_step": compiled.total(),
+        "rounds": rounds,
+        "steps": steps,
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+if __name__ == "__main__":
+    command.run(main)

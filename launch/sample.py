@@ -1,0 +1,87 @@
+"""Samples from a trained run, and writes what it draws.
+
+python -m launch.sample --workdir=runs/digits --count=64 --solver=ddim --steps=50 --guidance=2 \
+    --out=samples.png
+
+Beside the flags below, each keyword argument of the method's `sample` is a flag (a wrong one is
+answered with the right ones); what is not given is as the run's config has it.
+"""
+
+import inspect
+import pathlib
+from ast import literal_eval
+from collections.abc import Callable, Sequence
+from typing import Any, get_type_hints
+
+import jax
+from absl import flags
+
+from launch import command
+from research.errors import InputError, nearest
+
+WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.")
+COUNT = flags.DEFINE_integer("count", 64, "How many to draw.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+OUT = flags.DEFINE_string("out", None, "The file to write; by default WORKDIR/samples/sample.png.")
+flags.mark_flag_as_required("workdir")
+
+
+def main(argv: list[str]) -> None:
+    from research.run import restore
+    from research.training.logs import save_grid
+
+    workdir = pathlib.Path(WORKDIR.value)
+    experiment, state = restore(workdir)
+    options = experiment.sample_options() | sampling_options(argv[1:], experiment.method.sample)
+    options["count"] = COUNT.value
+    artefacts = experiment.method.sample(state, jax.random.key(SEED.value), **options)
+    out = pathlib.Path(OUT.value or workdir / "samples" / "sample.png")
+    save_grid(artefacts["images"], out)
+    print(f"{COUNT.value} samples of step {int(state.step)}: {out}")
+
+
+def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> dict[str, Any]:
+    """`--name=value` for each keyword argument of `sample`, typed as it is annotated.
+
+    Raises:
+      InputError: an argument that `sample` does not take, or a value of another type.
+    """
+    names = [
+        name
+        for name, parameter in inspect.signature(sample).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    hints = get_type_hints(sample)
+    options = {}
+    for argument in arguments:
+        name, _, text = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name not in names:
+            raise InputError(f"sampling takes no {argument}; {nearest(name, names)}")
+        options[name] = typed(name, text, hints[name])
+    return options
+
+
+def typed(name: str, text: str, hint: Any) -> Any:
+    """The Python literal in `text`, or `text` itself where a string is meant.
+
+    Raises:
+      InputError: it is a number where none is meant, or none where one is.
+    """
+    try:
+        value = literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    kinds = str(hint)
+    allowed = {
+        str: "str" in kinds,
+        int: "int" in kinds or "float" in kinds,
+        float: "float" in kinds,
+        tuple: "Sequence" in kinds,
+    }
+    if not allowed.get(type(value), False):
+        raise InputError(f"--{name}={text} has the wrong type; it takes {hint}")
+    return value
+
+
+if __name__ == "__main__":
+    command.run(main, extra_flags=True)
