@@ -58,6 +58,8 @@ class Dataset:
 
     @functools.cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
+        if isinstance(self.source, _InMemory):
+            return self.source.arrays
         arrays = stack([self.source[i] for i in range(len(self))])
         for array in arrays.values():
             array.setflags(write=False)
@@ -158,17 +160,17 @@ class _Prepared:
         return {"image": image.reshape(self._image_shape), "label": np.int32(label)}
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class _InMemory:
     """The examples of a whole split held as two arrays."""
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        self._arrays = arrays
+    arrays: dict[str, np.ndarray]
 
     def __len__(self) -> int:
-        return len(self._arrays["label"])
+        return len(self.arrays["label"])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {name: array[index] for name, array in self._arrays.items()}
+        return {name: array[index] for name, array in self.arrays.items()}
 
 
 def _fits_in_memory(count: int, image_shape: tuple[int, int, int]) -> bool:
@@ -186,7 +188,8 @@ def _cached_arrays(builder: Any, split: str, prepared: _Prepared) -> dict[str, n
             np.save(folder / f"{name}.npy", array)
 
     sources.install(folder, decode)
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "label")}
+    paths = {name: folder / f"{name}.npy" for name in ("image", "label")}
+    return {name: np.asarray(np.load(path, mmap_mode="r")) for name, path in paths.items()}
 
 
 def _content_sha256(arrays: dict[str, np.ndarray]) -> str:
