@@ -15,6 +15,7 @@ from research.data import datasets, pipelines
 from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
+from research.methods.edm import EDM
 from research.networks.convnet import ConvNet
 from research.networks.unet import UNet
 from research.training.loop import state_layout
@@ -28,6 +29,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {"unet": UNet, "convnet": ConvNet}
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
     "diffusion": Diffusion,
+    "edm": EDM,
 }
 TREE = pathlib.Path(__file__).parents[1]
 SECTIONS = (

@@ -91,34 +91,28 @@ class ProgressWriter(Writer):
 
     def __init__(self, total: int, *, start: int = 0):
         self._console = rich.console.Console(stderr=True, highlight=False)
-        self._total, self._start, self._started, self._spoken = total, start, time.monotonic(), 0.0
+        self._total, self._spoken = total, -math.inf
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
             rich.progress.BarColumn(),
-            rich.progress.TextColumn("{task.fields[rate]}"),
-            rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.fields[values]}"),
+            rich.progress.TextColumn("{task.fields[line]}"),
             console=self._console,
             refresh_per_second=2,
             disable=not self._console.is_terminal,
         )
-        self._task = self._progress.add_task("", total=total, completed=start, rate="", values="")
+        self._task = self._progress.add_task("", total=total, completed=start, line="compiling")
         self._progress.start()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        elapsed = time.monotonic() - self._started
-        rate = (step - self._start) / max(elapsed, 1e-9)
-        text = "  ".join(
-            f"{name.split('/')[-1]} {value:.4g}" for name, value in list(values.items())[:3]
-        )
-        self._progress.update(self._task, completed=step, rate=f"{rate:.1f} steps/s", values=text)
-        is_due = elapsed - self._spoken > SECONDS_BETWEEN_LINES or step == self._total
+        rate = values["steps_per_second"]
+        left = f"{(self._total - step) / rate:.0f} s left"
+        losses = [f"{name} {value:.4g}" for name, value in values.items() if "loss" in name]
+        line = f"{rate:.1f} steps/s  {left}  {'  '.join(losses)}"
+        self._progress.update(self._task, completed=step, line=line)
+        is_due = time.monotonic() - self._spoken > SECONDS_BETWEEN_LINES or step == self._total
         if not self._console.is_terminal and is_due:
-            self._spoken = elapsed
-            left = (self._total - step) / max(rate, 1e-9)
-            self._console.print(
-                f"step {step}/{self._total}  {rate:.1f} steps/s  {left:.0f} s left  {text}"
-            )
+            self._spoken = time.monotonic()
+            self._console.print(f"step {step}/{self._total}  {line}", soft_wrap=True)
 
     def close(self) -> None:
         self._progress.stop()

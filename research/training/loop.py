@@ -170,12 +170,12 @@ class _Meter:
 
     def report(self, step: int, metrics: Metrics) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise InputError(
-                    f"{name} is {value} at step {step} (batch {step - 1} of seed {self._seed}): "
-                    "nothing of this step is saved, the last checkpoint is good"
-                )
+        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise InputError(
+                f"{', '.join(bad)} at step {step} (batch {step - 1} of seed {self._seed}); "
+                "nothing of this step is saved, the checkpoints hold good steps only"
+            )
         self._steps += 1
         if not is_due(step, self._log_every, last=step == self._last):
             return

@@ -98,7 +98,7 @@ def play(
             opt_state=state.opt_state | {objective.group: opt_state},
             extra=state.extra | aux.extra,
         )
-        return state, aux.metrics | {"loss": loss, "grad_norm": optax.global_norm(gradient)}
+        return state, aux.metrics | {"loss": loss, "grad_norm": optax.tree.norm(gradient)}
 
     if objective.repeats == 1:
         return once(state, rng)

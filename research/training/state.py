@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Int
 
 
 @struct.dataclass
@@ -17,7 +16,7 @@ class TrainState:
     (batch statistics, codebooks) and environment state.
     """
 
-    step: Int[Array, ""]
+    step: Any  # int32 (); like every leaf it may also be a shape or a sharding
     params: dict[str, Any]
     opt_state: dict[str, Any]
     extra: dict[str, Any]

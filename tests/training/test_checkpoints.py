@@ -1,0 +1,85 @@
+"""Checkpoints: any damage is found and named, and the last good one is what a run goes on from."""
+
+import pathlib
+import random
+import shutil
+
+import pytest
+
+from research.errors import InputError
+from research.training import checkpoints as checkpointing
+from research.training.checkpoints import Checkpoints, damaged_steps, steps
+from research.training.loop import state_layout
+from research.training.sharding import make_mesh
+from research.training.state import sha256
+from tests.training.regression import Regression, fit, iterator
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A run of 6 steps, saved at 2, 4 and 6."""
+    root = tmp_path_factory.mktemp("run") / "checkpoints"
+    checkpoints = Checkpoints(root, keep=5)
+    fit(steps=6, checkpoints=checkpoints, checkpoint_every=2)
+    checkpoints.close()
+    return root
+
+
+@pytest.fixture
+def saved(three, tmp_path):
+    return pathlib.Path(shutil.copytree(three, tmp_path / "checkpoints"))
+
+
+def layout():
+    return state_layout(Regression(), example=next(iterator()), mesh=make_mesh(), rules=())
+
+
+def test_what_is_saved_is_whole(saved):
+    assert steps(saved) == [2, 4, 6]
+    assert damaged_steps(saved) == {}
+    assert sha256(checkpointing.load(saved, layout())) == sha256(fit(steps=6))
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "unsealed"])
+def test_damage_is_named_and_the_last_good_is_used(saved, damage):
+    rng = random.Random(damage)
+    files = sorted(path for path in (saved / "6").glob("*/**/*") if path.stat().st_size)
+    victim = rng.choice([path for path in files if path.is_file()])
+    content = bytearray(victim.read_bytes())
+    if damage == "flip":
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        victim.write_bytes(content)
+    elif damage == "truncate":
+        victim.write_bytes(content[: len(content) // 2])
+    elif damage == "delete":
+        victim.unlink()
+    else:
+        (saved / "6" / checkpointing.SEAL).unlink()
+    assert list(damaged_steps(saved)) == [6]
+    assert sha256(checkpointing.load(saved, layout())) == sha256(fit(steps=4))
+
+    lines = []
+    checkpoints = Checkpoints(saved, keep=5, report=lines.append)
+    resumed = fit(steps=6, checkpoints=checkpoints, checkpoint_every=2)
+    checkpoints.close()
+    assert str(saved / "6") in lines[0]
+    assert (saved.parent / "damaged" / "6").is_dir()
+    assert steps(saved) == [2, 4, 6]
+    assert damaged_steps(saved) == {}
+    assert sha256(resumed) == sha256(fit(steps=6))
+
+
+def test_no_whole_checkpoint_is_an_error(saved, tmp_path):
+    for step in (2, 4, 6):
+        (saved / str(step) / checkpointing.SEAL).write_text("{}")
+    with pytest.raises(InputError, match=r"no whole checkpoint in .*checkpoints \(2: "):
+        checkpointing.load(saved, layout())
+    with pytest.raises(InputError, match="it is empty"):
+        checkpointing.load(tmp_path, layout())
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    fit(steps=6, checkpoints=checkpoints, checkpoint_every=1)
+    checkpoints.close()
+    assert steps(tmp_path / "checkpoints") == [5, 6]

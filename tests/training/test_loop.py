@@ -1,0 +1,118 @@
+"""The loop: it resumes bit for bit, compiles once, and keeps nothing of a bad step."""
+
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from research.errors import InputError
+from research.training.checkpoints import Checkpoints
+from research.training.logs import Writer
+from research.training.loop import Hook
+from research.training.optimizers import averaged
+from research.training.state import sha256
+from tests.training.regression import SLOPE, Regression, fit, iterator
+
+
+class Recorder(Writer):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def scalars(self, step, values):
+        self.lines.append((step, dict(values)))
+
+
+def test_it_learns_and_averages():
+    state = fit(steps=300)
+    found = state.params["model"]["w"] @ state.params["model"]["v"]
+    np.testing.assert_allclose(found, SLOPE, atol=0.1)
+    assert int(state.step) == 300
+    live, average = state.params["model"]["w"], averaged(state, "model")["w"]
+    assert np.abs(live - average).max() > 0
+    np.testing.assert_allclose(live, average, atol=0.1)
+    assert averaged(state, "scale") is state.params["scale"]
+
+
+def test_each_objective_plays_its_repeats():
+    assert int(fit(steps=5).extra["plays"]) == 5 * (1 + 2)
+
+
+def test_an_objective_moves_only_its_own_group():
+    method = Regression()
+    batch = next(iterator())
+    before = method.init(jax.random.key(0), batch)
+    objective = method.objectives()[1]
+    from research.training.method import play
+
+    after, _ = play(objective, before, batch, jax.random.key(1))
+    assert sha256(after.params["model"]) == sha256(before.params["model"])
+    assert sha256(after.params["scale"]) != sha256(before.params["scale"])
+
+
+@pytest.mark.parametrize("stop", [1, 7, 10])
+def test_resuming_is_bit_exact(tmp_path, stop):
+    whole = fit(steps=20)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    fit(steps=stop, checkpoints=checkpoints, checkpoint_every=5)
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    assert checkpoints.latest == stop
+    resumed = fit(steps=20, checkpoints=checkpoints, checkpoint_every=5)
+    checkpoints.close()
+    assert sha256(resumed) == sha256(whole)
+
+
+def test_the_seed_matters():
+    assert sha256(fit(steps=2)) == sha256(fit(steps=2))
+    batch = next(iterator())
+    one, two = (Regression().init(jax.random.key(seed), batch) for seed in (0, 1))
+    assert sha256(one) != sha256(two)
+
+
+def test_one_compilation_a_run():
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    counts = []
+    fit(steps=20, hooks=[Hook(1, lambda state: counts.append(len(compiled)))])
+    assert counts[0] > 0
+    assert counts[-1] == counts[0]
+
+
+def test_metrics_of_every_step_in_order():
+    recorder = Recorder()
+    fit(steps=7, writers=[recorder], log_every=2)
+    assert [step for step, _ in recorder.lines] == [2, 4, 6, 7]
+    assert {"model/loss", "scale/grad_norm", "data_wait"} <= recorder.lines[0][1].keys()
+    every = Recorder()
+    fit(steps=7, writers=[every], log_every=1)
+    logged = dict(every.lines)
+    assert recorder.lines[1][1]["model/loss"] == logged[4]["model/loss"]
+
+
+def test_a_non_finite_step_is_named_and_never_saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=9)
+    with pytest.raises(InputError, match=r"model/loss is nan.* at step 8 \(batch 7 of seed 0\)"):
+        fit(steps=20, poison_at=7, checkpoints=checkpoints, checkpoint_every=2)
+    checkpoints.close()
+    good = Checkpoints(tmp_path / "checkpoints", keep=9)
+    assert good.latest == 6
+    resumed = fit(steps=6, checkpoints=good)
+    good.close()
+    assert sha256(resumed) == sha256(fit(steps=6))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_returns(tmp_path, number):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    handler = signal.getsignal(number)
+    kick = Hook(1, lambda state: os.kill(os.getpid(), number) if int(state.step) == 4 else None)
+    state = fit(steps=20, checkpoints=checkpoints, checkpoint_every=100, hooks=[kick])
+    checkpoints.close()
+    assert int(state.step) == 5 == checkpoints.latest
+    assert signal.getsignal(number) == handler

@@ -1,0 +1,63 @@
+"""Sharding: the same run on 1, 2 and 8 simulated devices, and moved from 8 to 1 and 4."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from research.errors import InputError
+from research.training.sharding import make_mesh, state_shardings
+
+# Sums over shards are taken in another order: 20 steps of float32 may differ by this much.
+TOLERANCE = 1e-5
+
+
+def trained(devices, fsdp, steps, directory):
+    command = [sys.executable, "-m", "tests.training.devices"]
+    command += [str(devices), str(fsdp), str(steps), str(directory)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output)
+
+
+def assert_same(one, other):
+    for left, right in zip(one["leaves"], other["leaves"], strict=True):
+        np.testing.assert_allclose(left, right, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_devices_agree_and_a_run_moves_between_them(tmp_path):
+    whole = trained(1, 1, 20, tmp_path / "1")
+    two = trained(2, 1, 20, tmp_path / "2")
+    eight = trained(8, 4, 20, tmp_path / "8")
+    assert [run["devices"] for run in (whole, two, eight)] == [1, 2, 8]
+    assert whole["shard"] == [4, 8] and eight["shard"] == [4, 2]
+    assert_same(whole, two)
+    assert_same(whole, eight)
+
+    trained(8, 4, 12, tmp_path / "moved-1")
+    shutil.copytree(tmp_path / "moved-1", tmp_path / "moved-4")
+    on_one = trained(1, 1, 20, tmp_path / "moved-1")
+    on_four = trained(4, 2, 20, tmp_path / "moved-4")
+    assert on_one["step"] == on_four["step"] == 20
+    assert_same(whole, on_one)
+    assert_same(whole, on_four)
+
+
+def test_rules_are_read_in_order_and_replicate_the_rest():
+    mesh = make_mesh()
+    state = {"a": {"kernel": np.zeros((4, 6)), "bias": np.zeros(6)}}
+    rules = [("bias", ["data"]), ("kernel", [None, "fsdp"]), ("a/", ["tensor"])]
+    specs = jax.tree.map(lambda sharding: sharding.spec, state_shardings(state, mesh, rules))
+    assert specs["a"]["kernel"] == jax.P(None, "fsdp")
+    assert specs["a"]["bias"] == jax.P("data")
+    assert state_shardings(state, mesh, ())["a"]["bias"].spec == jax.P()
+
+
+def test_bad_meshes_and_rules_are_named():
+    with pytest.raises(InputError, match="needs 3 devices, there are 1"):
+        make_mesh(data=3)
+    with pytest.raises(InputError, match="'model', not of"):
+        state_shardings({"kernel": np.zeros(4)}, make_mesh(), [("kernel", ["model"])])
