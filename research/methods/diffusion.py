@@ -9,17 +9,18 @@ import optax
 from jaxtyping import Array, Float
 
 from research.errors import InputError, nearest
-from research.methods.diffusion_losses import LOSSES, simple_weight
-from research.sampling.ancestral import Variance, ancestral
-from research.sampling.ddim import ddim
-from research.sampling.denoisers import (
-    Denoiser,
-    Prediction,
-    check_prediction,
-    clipped,
-    target,
-    to_x0,
+from research.methods.denoising import labels_to_draw, scaled, solver_named, training_labels
+from research.methods.diffusion_losses import (
+    LEARNED_VARIANCE,
+    LOSSES,
+    bound_loss,
+    predicted,
+    squared_error,
+    weight,
 )
+from research.methods.variational_bound import bits_per_dim, noised
+from research.sampling.ancestral import Variance
+from research.sampling.denoisers import PREDICTIONS, Denoiser, Prediction, clipped
 from research.sampling.guidance import guided
 from research.sampling.schedules import cosine, linear, respaced
 from research.training.method import Aux, Method, Objective
@@ -29,16 +30,16 @@ from research.training.state import TrainState
 from research.training.types import Batch, Metrics, Params, Rng, Scalar
 
 SCHEDULES = {"linear": linear, "cosine": cosine}
-SOLVERS = ("ancestral", "ancestral_beta", "ddim")
 
 
 class Diffusion(Method):
-    """DDPM (2006.11239) with improved DDPM's schedule and losses (2102.09672).
+    """DDPM (2006.11239) with improved DDPM's schedule, variance and losses (2102.09672).
 
     A batch is `image`, integers 0..levels - 1 of shape (B, H, W, C), and with `num_classes`
-    also `label`, integers of shape (B,). `network.apply({'params': p}, x, t, labels, train=...,
-    rngs=...)` predicts eps, x_0 or v; a learned variance (loss 'hybrid' or 'vlb') takes twice the
-    channels. With probability `label_dropout` a label is trained as the null one.
+    also `label`, integers of shape (B,), trained as the null label with probability
+    `label_dropout`. `network.apply({'params': p}, x, t, labels, train=..., rngs=...)` predicts
+    eps, x0 or v; the losses 'hybrid' and 'vlb' learn the variance too and take twice the channels.
+    `evaluate` estimates the bound from `bound_terms` of its terms.
     """
 
     def __init__(
@@ -54,69 +55,90 @@ class Diffusion(Method):
         loss: str = "simple",
         num_classes: int = 0,
         label_dropout: float = 0.1,
+        bound_terms: int = 16,
     ):
-        check_prediction(prediction)
-        if schedule not in SCHEDULES:
-            raise InputError(f"no schedule {schedule!r}; {nearest(schedule, SCHEDULES)}")
-        if loss not in LOSSES:
-            raise InputError(f"no loss {loss!r}; {nearest(loss, LOSSES)}")
-        self.network = network
-        self.optimizer = optimizer
-        self.image_shape = tuple(image_shape)
-        self.levels = levels
-        self.schedule = SCHEDULES[schedule](timesteps)
-        self.timesteps = timesteps
-        self.prediction = prediction
-        self.loss_name = loss
-        self.num_classes = num_classes
-        self.label_dropout = label_dropout
-        self._draw = jax.jit(
-            self.draw, static_argnames=("count", "solver", "steps", "guidance", "eta")
-        )
+        one_of("schedule", schedule, SCHEDULES)
+        one_of("prediction", prediction, PREDICTIONS)
+        one_of("loss", loss, LOSSES)
+        self.network, self.optimizer = network, optimizer
+        self.image_shape, self.levels = tuple(image_shape), levels
+        self.schedule, self.timesteps = SCHEDULES[schedule](timesteps), timesteps
+        self.prediction, self.loss_name = prediction, loss
+        self.learned_variance = loss in LEARNED_VARIANCE
+        self.variance: Variance = "learned" if self.learned_variance else "beta_tilde"
+        self.num_classes, self.label_dropout = num_classes, label_dropout
+        self.bound_terms = bound_terms
+        self._draw = jax.jit(self.draw, static_argnames=("count", "solver", "steps", "eta"))
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        """Fresh parameters; raises InputError unless the network's channels suit the loss."""
         images = jnp.zeros((1, *self.image_shape))
-        return {"model": self.network.init(rng, images, jnp.zeros(1))["params"]}
+        output, variables = self.network.init_with_output(rng, images, jnp.zeros(1))
+        channels = self.image_shape[-1] * (2 if self.learned_variance else 1)
+        if output.shape[-1] != channels:
+            raise InputError(
+                f"loss {self.loss_name!r} needs a network of {channels} output channels, not "
+                f"{output.shape[-1]}: set its out_factor to {2 if self.learned_variance else 1}"
+            )
+        return {"model": variables["params"]}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
 
     def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
-        """The weighted squared error of the network's output at a uniform t (eq. 14)."""
-        x0 = self.scaled(batch["image"])
+        """The loss at one uniform t an example; logs its squared error and its bound."""
+        x0 = scaled(batch["image"], self.levels)
         t = jax.random.randint(named(rng, "t"), (len(x0),), 1, self.timesteps + 1)
-        labels = self.labels(batch)
-        if labels is not None:
-            dropped = jax.random.bernoulli(named(rng, "label"), self.label_dropout, labels.shape)
-            labels = jnp.where(dropped, self.num_classes, labels)
-        error = self.squared_error(params, x0, t, labels, rng, train=True)
-        weight = simple_weight(self.loss_name, self.prediction, self.schedule)[t]
-        return jnp.mean(weight * error), Aux({"squared_error": jnp.mean(error)})
-
-    def squared_error(
-        self, params: Params, x0: Array, t: Array, labels: Array | None, rng: Rng, *, train: bool
-    ) -> Float[Array, " B"]:
-        """The mean squared error of each example's output at a noise drawn from `rng`."""
-        alpha, sigma = (values[:, None, None, None] for values in self.level(t))
         eps = jax.random.normal(named(rng, "eps"), x0.shape)
-        output = self.network.apply(
-            {"params": params},
-            alpha * x0 + sigma * eps,
-            self.time(t),
-            labels,
-            train=train,
-            rngs={"dropout": named(rng, "dropout")},
+        x = noised(self.schedule, x0, t, eps)
+        labels = training_labels(
+            batch,
+            named(rng, "label"),
+            num_classes=self.num_classes,
+            label_dropout=self.label_dropout,
         )
-        error = output - target(self.prediction, x0, eps, alpha, sigma)
-        return jnp.mean(error**2, axis=(1, 2, 3))
+        dropout = {"dropout": named(rng, "dropout")}
+        output = self.network.apply(
+            {"params": params}, x, self.time(t), labels, train=True, rngs=dropout
+        )
+        mean_output = output[..., : x.shape[-1]]
+        error = squared_error(self.prediction, mean_output, self.schedule, x0, eps, t)
+        loss = weight(self.loss_name, self.prediction, self.schedule)[t] * error
+        metrics = {"squared_error": jnp.mean(error)}
+        if self.learned_variance:
+            prediction = self.predicted(output, x, t)
+            bound = bound_loss(
+                self.loss_name, prediction, self.schedule, x0, x, t, levels=self.levels
+            )
+            loss = bound if self.loss_name == "vlb" else loss + bound
+            metrics["bound"] = jnp.mean(bound)
+        return jnp.mean(loss), Aux(metrics)
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
-        """`simple_loss` (B,): the unweighted loss at one random t an example, averaged weights."""
-        x0 = self.scaled(batch["image"])
-        t = jax.random.randint(named(rng, "t"), (len(x0),), 1, self.timesteps + 1)
+        """The variational bound and the simple loss of each example, by the averaged weights.
+
+        `bits_per_dim` (B,) and its parts `prior`, `decoder`, `diffusion` as `bits_per_dim` in
+        `variational_bound` has them; `simple_loss` (B,) is the squared error at one uniform t.
+        """
         params = averaged(state, "model")
-        error = self.squared_error(params, x0, t, self.labels(batch), rng, train=False)
-        return {"simple_loss": error}
+        x0 = scaled(batch["image"], self.levels)
+        labels = batch["label"] if self.num_classes else None
+        bound = bits_per_dim(
+            self.denoiser(params, labels),
+            self.schedule,
+            x0,
+            named(rng, "bound"),
+            levels=self.levels,
+            variance=self.variance,
+            terms=self.bound_terms,
+        )
+        t = jax.random.randint(named(rng, "t"), (len(x0),), 1, self.timesteps + 1)
+        eps = jax.random.normal(named(rng, "eps"), x0.shape)
+        x = noised(self.schedule, x0, t, eps)
+        output = self.network.apply({"params": params}, x, self.time(t), labels)
+        output = output[..., : x0.shape[-1]]
+        simple = squared_error(self.prediction, output, self.schedule, x0, eps, t)
+        return bound | {"simple_loss": simple}
 
     def sample(
         self,
@@ -132,29 +154,19 @@ class Diffusion(Method):
     ) -> dict[str, Any]:
         """`images` (count, H, W, C) in [-1, 1] from the averaged weights, and `labels` (count,).
 
-        `steps` noise levels are kept of the schedule's (all by default). `guidance` is w of
-        (1 + w) conditional - w unconditional; `labels` (count,) default to every class in turn;
-        the label `num_classes` is the null one. Raises InputError for an option that isn't there.
+        `steps` of the schedule's levels are used, all by default. `guidance` is w of
+        (1 + w) conditional - w unconditional (2207.12598, eq. 6); `labels` are every class in
+        turn by default. Raises InputError for an option or a value that isn't there.
         """
-        if solver not in SOLVERS:
-            raise InputError(f"no solver {solver!r}; {nearest(solver, SOLVERS)}")
         if steps is not None and not 1 <= steps <= self.timesteps:
             raise InputError(f"steps is {steps}; the schedule has 1 to {self.timesteps}")
-        if eta and solver != "ddim":
-            raise InputError(f"eta is an option of solver 'ddim', not of {solver!r}")
-        if not self.num_classes and (guidance or labels is not None):
-            raise InputError("guidance and labels need a method with num_classes")
-        if self.num_classes:
-            labels = jnp.arange(count) % self.num_classes if labels is None else jnp.array(labels)
+        solver_named(solver, eta=eta)
+        labels = labels_to_draw(
+            labels, count=count, num_classes=self.num_classes, guidance=guidance
+        )
+        weights = averaged(state, "model")
         images = self._draw(
-            averaged(state, "model"),
-            rng,
-            labels,
-            count=count,
-            solver=solver,
-            steps=steps,
-            guidance=guidance,
-            eta=eta,
+            weights, rng, labels, guidance or None, count=count, solver=solver, steps=steps, eta=eta
         )
         return {"images": images} | ({} if labels is None else {"labels": labels})
 
@@ -163,56 +175,55 @@ class Diffusion(Method):
         params: Params,
         rng: Rng,
         labels: Array | None,
+        guidance: Scalar | float | None,
         *,
         count: int,
         solver: str,
         steps: int | None,
-        guidance: float,
         eta: float,
     ) -> Float[Array, "B H W C"]:
-        """`sample` as a pure function of the parameters."""
+        """`sample` as a pure function of the parameters; no guidance is None."""
+        solve = solver_named(solver, eta=eta, learned_variance=self.learned_variance)
         x = jax.random.normal(named(rng, "x"), (count, *self.image_shape))
-        denoise = self.denoiser(params, labels, guidance)
         schedule = respaced(self.schedule, steps or self.timesteps)
-        rng = named(rng, "solver")
-        if solver == "ddim":
-            return ddim(denoise, x, schedule, rng, eta=eta)
-        variance: Variance = "beta" if solver == "ancestral_beta" else "beta_tilde"
-        return ancestral(denoise, x, schedule, rng, variance=variance)
+        return solve(self.denoiser(params, labels, guidance), x, schedule, named(rng, "solver"))
 
     def denoiser(
-        self, params: Params, labels: Array | None = None, guidance: float = 0.0
+        self,
+        params: Params,
+        labels: Array | None = None,
+        guidance: Scalar | float | None = None,
     ) -> Denoiser:
-        """The network as a sampler takes it: x_0 clipped to [-1, 1], after guidance."""
+        """The network as samplers take it: x_0 clipped to [-1, 1], after any guidance."""
 
         def conditioned(labels: Array | None) -> Denoiser:
             def denoise(x: Array, t: Array) -> Prediction:
-                t = jnp.broadcast_to(t, x.shape[:1])
-                alpha, sigma = (values[:, None, None, None] for values in self.level(t))
+                t = jnp.broadcast_to(t, x.shape[:1]).astype(jnp.int32)
                 output = self.network.apply({"params": params}, x, self.time(t), labels)
-                return Prediction(to_x0(self.prediction, output, x, alpha, sigma))
+                return self.predicted(output, x, t)
 
             return denoise
 
-        if guidance == 0:
+        if guidance is None:
             return clipped(conditioned(labels))
         return clipped(guided(conditioned(labels), conditioned(None), guidance))
 
-    def level(self, t: Array) -> tuple[Array, Array]:
-        """alpha and sigma (B,) at the times t (B,)."""
-        t = t.astype(jnp.int32)
-        alpha = jnp.asarray(self.schedule.alpha, jnp.float32)
-        sigma = jnp.asarray(self.schedule.sigma, jnp.float32)
-        return alpha[t], sigma[t]
+    def predicted(self, output: Array, x: Array, t: Array) -> Prediction:
+        return predicted(
+            self.prediction,
+            output,
+            self.schedule,
+            x,
+            t,
+            learned_variance=self.learned_variance,
+        )
 
     def time(self, t: Array) -> Float[Array, " B"]:
-        """The time told to the network, 0..1000 at any number of timesteps."""
+        """The time told to the network: 0..1000 at any number of timesteps."""
         return t.astype(jnp.float32) * (1000 / self.timesteps)
 
-    def labels(self, batch: Batch) -> Array | None:
-        """The batch's labels if the method has classes."""
-        return batch["label"] if self.num_classes else None
 
-    def scaled(self, image: Array) -> Float[Array, "B H W C"]:
-        """Integers 0..levels - 1 as float32 in [-1, 1]."""
-        return image.astype(jnp.float32) * (2 / (self.levels - 1)) - 1
+def one_of(argument: str, name: str, allowed: Any) -> None:
+    """Raises InputError unless `name` is one of the allowed."""
+    if name not in allowed:
+        raise InputError(f"no {argument} {name!r}; {nearest(name, allowed)}")

@@ -1,13 +1,13 @@
 """Ancestral sampling: DDPM's Markov chain, with fixed or learned variances."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from research.sampling.denoisers import Denoiser
+from research.sampling.denoisers import Denoiser, Prediction
 from research.sampling.schedules import Levels, Schedule, transitions
 
 Variance = Literal["beta", "beta_tilde", "learned"]
@@ -25,60 +25,68 @@ def ancestral(
 
     The mean is the posterior's (eq. 7) at the denoiser's x_0. The variance is beta_t, beta-tilde_t
     (eq. 7; the two of section 3.2), or between them as the denoiser says (2102.09672, eq. 15).
-    On a respaced schedule beta is that of the longer step. The last step adds no noise.
+    On a respaced schedule beta is that of the longer step. The step to clean data adds no noise.
     """
-    steps = transitions(schedule)
-    weight_x, weight_x0 = posterior_mean_weights(schedule)
-    log_beta, log_beta_tilde = log_variances(schedule)
-    add_noise = (steps.sigma_s > 0).astype(np.float64)
 
     def step(x: Array, now: Any) -> tuple[Array, None]:
         at, rng = now
-        prediction = denoise(x, at["t"])
-        mean = at["weight_x"] * x + at["weight_x0"] * prediction.x0
-        fraction = {"beta": 1.0, "beta_tilde": 0.0, "learned": prediction.variance_fraction}
-        log_variance = mix(at["log_beta"], at["log_beta_tilde"], fraction[variance])
-        noise = at["add_noise"] * jnp.exp(log_variance / 2) * jax.random.normal(rng, x.shape)
-        return mean + noise, None
+        return ancestral_step(denoise, x, at, rng, variance=variance), None
 
-    per_step = {
-        "t": steps.t,
-        "weight_x": weight_x,
-        "weight_x0": weight_x0,
-        "log_beta": log_beta,
-        "log_beta_tilde": log_beta_tilde,
-        "add_noise": add_noise,
-    }
-    x, _ = jax.lax.scan(step, x, (per_step, jax.random.split(rng, len(steps.t))))
+    steps = posterior(schedule)
+    x, _ = jax.lax.scan(step, x, (steps, jax.random.split(rng, len(steps.t))))
     return x
 
 
-def posterior_mean_weights(schedule: Schedule) -> tuple[Levels, Levels]:
-    """The weights of x_t and x_0 in the mean of q(x_s | x_t, x_0), noisy to clean.
+class Posterior(NamedTuple):
+    """q(x_s | x_t, x_0) of every step of a schedule, noisy to clean (2107.00630, eq. 29-32).
 
-    2006.11239 eq. 7; in this general form 2107.00630 eq. 32.
+    Its mean is weight_x x_t + weight_x0 x_0. beta is the variance of q(x_t | x_s) and beta-tilde
+    that of q(x_s | x_t, x_0); the latter is 0 when s is clean data, where as in improved DDPM's
+    code the step before's stands in. `noisy` is 0 there and 1 elsewhere.
     """
-    s = transitions(schedule)
-    weight_x = (s.alpha_t / s.alpha_s) * s.sigma_s**2 / s.sigma_t**2
-    return weight_x, s.alpha_s * s.variance / s.sigma_t**2
+
+    t: Levels
+    weight_x: Levels
+    weight_x0: Levels
+    log_beta: Levels
+    log_beta_tilde: Levels
+    noisy: Levels
 
 
-def log_variances(schedule: Schedule) -> tuple[Levels, Levels]:
-    """log beta and log beta-tilde of every step, noisy to clean.
-
-    beta-tilde is 0 at the last step; as in improved DDPM's code it takes the step before's.
-    """
+def posterior(schedule: Schedule) -> Posterior:
+    """The posterior of each of the schedule's steps; DDPM's eq. 7 when no level is left out."""
     s = transitions(schedule)
     beta_tilde = s.variance * s.sigma_s**2 / s.sigma_t**2
-    if len(beta_tilde) > 1 and beta_tilde[-1] == 0:
-        beta_tilde[-1] = beta_tilde[-2]
-    elif beta_tilde[-1] == 0:
-        beta_tilde[-1] = s.variance[-1]
-    return np.log(s.variance), np.log(beta_tilde)
+    if beta_tilde[-1] == 0:
+        beta_tilde[-1] = beta_tilde[-2] if len(beta_tilde) > 1 else s.variance[-1]
+    return Posterior(
+        t=s.t,
+        weight_x=(s.alpha_t / s.alpha_s) * s.sigma_s**2 / s.sigma_t**2,
+        weight_x0=s.alpha_s * s.variance / s.sigma_t**2,
+        log_beta=np.log(s.variance),
+        log_beta_tilde=np.log(beta_tilde),
+        noisy=(s.sigma_s > 0).astype(np.float64),
+    )
 
 
-def mix(log_beta: Array, log_beta_tilde: Array, fraction: Array | float | None) -> Array:
-    """Improved DDPM's log-variance, eq. 15 of 2102.09672, for a fraction v in [0, 1]."""
-    if fraction is None:
-        raise ValueError("variance='learned' needs a denoiser with a variance_fraction")
-    return fraction * log_beta + (1 - fraction) * log_beta_tilde
+def ancestral_step(
+    denoise: Denoiser, x: Array, at: Any, rng: Key[Array, ""], *, variance: Variance
+) -> Array:
+    """One draw from p(x_s | x_t), `at` being the posterior's entry for this step."""
+    prediction = denoise(x, at.t)
+    mean = at.weight_x * x + at.weight_x0 * prediction.x0
+    std = jnp.exp(log_variance(variance, prediction, at.log_beta, at.log_beta_tilde) / 2)
+    return mean + at.noisy * std * jax.random.normal(rng, x.shape, x.dtype)
+
+
+def log_variance(
+    variance: Variance, prediction: Prediction, log_beta: Array, log_beta_tilde: Array
+) -> Array:
+    """The log-variance of p(x_s | x_t): fixed, or v log beta + (1 - v) log beta-tilde.
+
+    The learned one is 2102.09672 eq. 15 with v the prediction's `variance_fraction`.
+    """
+    if variance == "learned":
+        fraction: Any = prediction.variance_fraction
+        return fraction * log_beta + (1 - fraction) * log_beta_tilde
+    return log_beta if variance == "beta" else log_beta_tilde

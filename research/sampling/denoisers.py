@@ -6,8 +6,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from research.errors import InputError, nearest
-
 
 class Prediction(NamedTuple):
     """What a denoiser sees in x_t: the clean x_0, and for a learned variance its place.
@@ -51,9 +49,3 @@ def clipped(denoise: Denoiser) -> Denoiser:
         return prediction._replace(x0=jnp.clip(prediction.x0, -1, 1))
 
     return clip
-
-
-def check_prediction(kind: str) -> None:
-    """Raises InputError unless `kind` is one of PREDICTIONS."""
-    if kind not in PREDICTIONS:
-        raise InputError(f"no prediction {kind!r}; {nearest(kind, PREDICTIONS)}")

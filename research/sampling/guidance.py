@@ -5,7 +5,7 @@ from jaxtyping import Array
 from research.sampling.denoisers import Denoiser, Prediction
 
 
-def guided(conditional: Denoiser, unconditional: Denoiser, guidance: float) -> Denoiser:
+def guided(conditional: Denoiser, unconditional: Denoiser, guidance: Array | float) -> Denoiser:
     """(1 + w) conditional - w unconditional, with w = `guidance` (2207.12598, eq. 6).
 
     w = 0 is the conditional denoiser, w = -1 the unconditional one. (Where the scale is written

@@ -11,8 +11,9 @@ Levels = Float[np.ndarray, " N"]
 class Schedule(NamedTuple):
     """Noise levels from clean to noisy: x_t = alpha x_0 + sigma eps at N times.
 
-    `t` is what the denoiser is told, ascending; entry 0 is clean data (sigma 0). All three are
-    float64 arrays of the host: they are known before a run, and 1 - alpha^2 needs the digits.
+    `t` is what the denoiser is told, ascending; entry 0 is where samplers end, clean data (sigma 0)
+    unless a solver is to be stopped short of it. All three are float64 arrays of the host: they
+    are known before a run, and 1 - alpha^2 needs the digits.
     """
 
     t: Levels
@@ -53,6 +54,23 @@ def respaced(schedule: Schedule, steps: int) -> Schedule:
     """`steps` + 1 of the schedule's levels, evenly spaced, with both its ends."""
     index = np.round(np.linspace(0, len(schedule.t) - 1, steps + 1)).astype(int)
     return Schedule(*(values[index] for values in schedule))
+
+
+def karras(
+    steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
+) -> Schedule:
+    """EDM's sigmas, `steps` of them evenly spaced in sigma^(1/rho), and 0 (2206.00364, eq. 5).
+
+    alpha is 1 everywhere and t is sigma.
+    """
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    sigma = np.linspace(high, low, steps)[::-1] ** rho
+    return exploding(np.concatenate([[0.0], sigma]))
+
+
+def exploding(sigma: Levels) -> Schedule:
+    """The variance-exploding schedule x_sigma = x_0 + sigma eps, with t = sigma, ascending."""
+    return Schedule(sigma, np.ones_like(sigma), sigma)
 
 
 class Transitions(NamedTuple):

@@ -1,0 +1,87 @@
+"""What the diffusion methods share: images in [-1, 1], dropped labels, and drawing by a solver."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from research.errors import InputError, nearest
+from research.sampling.ancestral import ancestral
+from research.sampling.ddim import ddim
+from research.sampling.denoisers import Denoiser
+from research.sampling.dpm_solver import dpm_solver_2m
+from research.sampling.heun import euler, heun
+from research.sampling.schedules import Schedule
+from research.training.types import Rng
+
+# solver(denoise, x, schedule, rng) -> images
+Solver = Callable[[Denoiser, Array, Schedule, Rng], Array]
+
+SOLVERS = ("ancestral", "ancestral_beta", "ddim", "dpm_solver_2m", "euler", "heun")
+
+
+def solver_named(name: str, *, eta: float = 0.0, learned_variance: bool = False) -> Solver:
+    """The solver called `name`.
+
+    'ancestral' takes the learned variance where there is one, else beta-tilde; 'ancestral_beta'
+    takes beta. `eta` is DDIM's. Raises InputError for another name, or an eta that is not used.
+    """
+    if name not in SOLVERS:
+        raise InputError(f"no solver {name!r}; {nearest(name, SOLVERS)}")
+    if eta and name != "ddim":
+        raise InputError(f"eta is an option of solver 'ddim', not of {name!r}")
+    solvers: dict[str, Solver] = {
+        "ancestral": functools.partial(
+            ancestral, variance="learned" if learned_variance else "beta_tilde"
+        ),
+        "ancestral_beta": functools.partial(ancestral, variance="beta"),
+        "ddim": functools.partial(ddim, eta=eta),
+        "dpm_solver_2m": lambda denoise, x, schedule, rng: dpm_solver_2m(denoise, x, schedule),
+        "euler": lambda denoise, x, schedule, rng: euler(denoise, x, schedule),
+        "heun": heun,
+    }
+    return solvers[name]
+
+
+def labels_to_draw(
+    labels: Sequence[int] | Array | None, *, count: int, num_classes: int, guidance: float
+) -> Int[Array, " count"] | None:
+    """The labels of a sample: as given, or every class in turn; None without classes.
+
+    The label `num_classes` is the null one. Raises InputError for labels or guidance without
+    classes, and for labels of another count or outside 0..num_classes.
+    """
+    if not num_classes:
+        if guidance or labels is not None:
+            raise InputError("guidance and labels need a model with classes; this one has none")
+        return None
+    if labels is None:
+        return jnp.arange(count, dtype=jnp.int32) % num_classes
+    chosen = jnp.asarray(labels, jnp.int32)
+    if chosen.shape != (count,):
+        raise InputError(f"labels has shape {chosen.shape}; count is {count}")
+    if not bool(((chosen >= 0) & (chosen <= num_classes)).all()):
+        raise InputError(f"labels must lie in 0..{num_classes} ({num_classes} is no class)")
+    return chosen
+
+
+def training_labels(
+    batch: Any, rng: Rng, *, num_classes: int, label_dropout: float
+) -> Int[Array, " B"] | None:
+    """The batch's labels, each replaced by the null label with probability `label_dropout`.
+
+    2207.12598, Algorithm 1. None without classes.
+    """
+    if not num_classes:
+        return None
+    labels = batch["label"].astype(jnp.int32)
+    dropped = jax.random.bernoulli(rng, label_dropout, labels.shape)
+    return jnp.where(dropped, num_classes, labels)
+
+
+def scaled(image: Int[Array, "B H W C"] | Any, levels: int) -> Float[Array, "B H W C"]:
+    """Integers 0..levels - 1 as float32 in [-1, 1]."""
+    return jnp.asarray(image, jnp.float32) * (2 / (levels - 1)) - 1

@@ -1,0 +1,180 @@
+"""EDM: continuous-time diffusion with preconditioned denoising."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from research.errors import InputError
+from research.methods.denoising import labels_to_draw, scaled, solver_named, training_labels
+from research.methods.variational_bound import aligned
+from research.sampling.denoisers import Denoiser, Prediction, clipped
+from research.sampling.guidance import guided
+from research.sampling.schedules import karras
+from research.training.method import Aux, Method, Objective
+from research.training.optimizers import averaged
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+
+class EDM(Method):
+    """The design of 2206.00364, Table 1, last column, without its data augmentation.
+
+    A batch, the network and the labels are as `Diffusion` has them. `sigma_data` is the standard
+    deviation of the data in [-1, 1]; log sigma ~ N(p_mean, p_std^2) in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Any,
+        optimizer: optax.GradientTransformation,
+        image_shape: tuple[int, int, int],
+        levels: int,
+        num_classes: int = 0,
+        label_dropout: float = 0.1,
+        sigma_data: float = 0.5,
+        p_mean: float = -1.2,
+        p_std: float = 1.2,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+    ):
+        self.network, self.optimizer = network, optimizer
+        self.image_shape, self.levels = tuple(image_shape), levels
+        self.num_classes, self.label_dropout = num_classes, label_dropout
+        self.sigma_data, self.p_mean, self.p_std = sigma_data, p_mean, p_std
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self._draw = jax.jit(self.draw, static_argnames=("count", "solver", "steps", "eta"))
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        images = jnp.zeros((1, *self.image_shape))
+        return {"model": self.network.init(rng, images, jnp.zeros(1))["params"]}
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        """The mean of `denoising_error` over one log-normal sigma an example."""
+        labels = training_labels(
+            batch,
+            named(rng, "label"),
+            num_classes=self.num_classes,
+            label_dropout=self.label_dropout,
+        )
+        x0 = scaled(batch["image"], self.levels)
+        return jnp.mean(self.denoising_error(params, x0, labels, rng, train=True)), Aux()
+
+    def denoising_error(
+        self, params: Params, x0: Array, labels: Array | None, rng: Rng, *, train: bool
+    ) -> Float[Array, " B"]:
+        """lambda(sigma) |D(x_0 + sigma eps; sigma) - x_0|^2 averaged over pixels (eq. 2, 8).
+
+        lambda = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 makes it 1 at first, for any sigma.
+        """
+        normal = jax.random.normal(named(rng, "sigma"), x0.shape[:1])
+        sigma = jnp.exp(self.p_mean + self.p_std * normal)
+        eps = jax.random.normal(named(rng, "eps"), x0.shape)
+        x = x0 + aligned(sigma, x0) * eps
+        dropout = named(rng, "dropout")
+        denoised = self.precondition(params, x, sigma, labels, train=train, dropout=dropout)
+        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
+        return weight * jnp.mean((denoised - x0) ** 2, axis=(1, 2, 3))
+
+    def precondition(
+        self,
+        params: Params,
+        x: Float[Array, "B H W C"],
+        sigma: Float[Array, " B"],
+        labels: Array | None,
+        *,
+        train: bool = False,
+        dropout: Rng | None = None,
+    ) -> Float[Array, "B H W C"]:
+        """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (eq. 7 and Table 1)."""
+        total = jnp.sqrt(sigma**2 + self.sigma_data**2)
+        c_skip = self.sigma_data**2 / total**2
+        c_out = sigma * self.sigma_data / total
+        c_noise = jnp.log(sigma) / 4
+        inputs = x / aligned(total, x)
+        rngs = {} if dropout is None else {"dropout": dropout}
+        output = self.network.apply(
+            {"params": params}, inputs, c_noise, labels, train=train, rngs=rngs
+        )
+        return aligned(c_skip, x) * x + aligned(c_out, x) * output
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """`denoising_error` (B,) of the averaged weights, at one log-normal sigma an example."""
+        labels = batch["label"] if self.num_classes else None
+        x0 = scaled(batch["image"], self.levels)
+        params = averaged(state, "model")
+        return {"denoising_error": self.denoising_error(params, x0, labels, rng, train=False)}
+
+    def sample(
+        self,
+        state: TrainState,
+        rng: Rng,
+        *,
+        count: int,
+        solver: str = "heun",
+        steps: int = 18,
+        guidance: float = 0.0,
+        eta: float = 0.0,
+        labels: Sequence[int] | Array | None = None,
+    ) -> dict[str, Any]:
+        """`images` (count, H, W, C) in [-1, 1] and `labels`, as `Diffusion.sample` has them.
+
+        `steps` sigmas of `karras`; Heun's method calls the network 2 steps - 1 times.
+        """
+        if steps < 1:
+            raise InputError(f"steps is {steps}; at least 1 is needed")
+        solver_named(solver, eta=eta)
+        labels = labels_to_draw(
+            labels, count=count, num_classes=self.num_classes, guidance=guidance
+        )
+        weights = averaged(state, "model")
+        images = self._draw(
+            weights, rng, labels, guidance or None, count=count, solver=solver, steps=steps, eta=eta
+        )
+        return {"images": images} | ({} if labels is None else {"labels": labels})
+
+    def draw(
+        self,
+        params: Params,
+        rng: Rng,
+        labels: Array | None,
+        guidance: Scalar | float | None,
+        *,
+        count: int,
+        solver: str,
+        steps: int,
+        eta: float,
+    ) -> Float[Array, "B H W C"]:
+        """`sample` as a pure function of the parameters; no guidance is None."""
+        schedule = karras(steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max)
+        noise = jax.random.normal(named(rng, "x"), (count, *self.image_shape))
+        denoise = self.denoiser(params, labels, guidance)
+        solve = solver_named(solver, eta=eta)
+        return solve(denoise, self.sigma_max * noise, schedule, named(rng, "solver"))
+
+    def denoiser(
+        self,
+        params: Params,
+        labels: Array | None = None,
+        guidance: Scalar | float | None = None,
+    ) -> Denoiser:
+        """D(x; sigma) as samplers take it: t is sigma; clipped to [-1, 1] after any guidance."""
+
+        def conditioned(labels: Array | None) -> Denoiser:
+            def denoise(x: Array, t: Array) -> Prediction:
+                sigma = jnp.broadcast_to(t, x.shape[:1])
+                return Prediction(self.precondition(params, x, sigma, labels))
+
+            return denoise
+
+        if guidance is None:
+            return clipped(conditioned(labels))
+        return clipped(guided(conditioned(labels), conditioned(None), guidance))
