@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -70,7 +71,13 @@ class Experiment:
 
     def iterator(self) -> Iterator[Batch]:
         """The endless, shuffled stream of training batches."""
-        return pipelines.train_iterator(self.train_data, batch_size=self.batch_size, seed=self.seed)
+        return pipelines.train_iterator(
+            self.train_data,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
 
 
 def load_config(name: str) -> ConfigDict:
