@@ -1,0 +1,1 @@
+"""Measures between sets of feature vectors; nothing here knows where the features come from."""

@@ -1,0 +1,62 @@
+"""A classifier of images: cross-entropy on labels; its features are what distances compare."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from research.errors import InputError
+from research.training.method import Aux, Method, Objective
+from research.training.optimizers import averaged
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+
+class Classifier(Method):
+    """p(label | image) by maximum likelihood.
+
+    A batch is `image`, integers 0..levels - 1 of shape (B, H, W, C), and `label`, integers (B,).
+    `network.apply({'params': p}, images in [-1, 1])` gives logits (B, K) and features (B, D).
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Any,
+        optimizer: optax.GradientTransformation,
+        image_shape: tuple[int, int, int],
+        levels: int,
+    ):
+        self.network = network
+        self.optimizer = optimizer
+        self.image_shape = tuple(image_shape)
+        self.levels = levels
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        return {"model": self.network.init(rng, jnp.zeros((1, *self.image_shape)))["params"]}
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        """The mean cross-entropy in nats; the share of right answers is logged."""
+        metrics = self.per_example(params, batch)
+        return jnp.mean(metrics["loss"]), Aux({"accuracy": jnp.mean(metrics["accuracy"])})
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """`loss` (B,) in nats and `accuracy` (B,), 0 or 1, of the averaged weights."""
+        return self.per_example(averaged(state, "model"), batch)
+
+    def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
+        """Raises InputError: a classifier has no distribution of images."""
+        raise InputError("method 'classifier' draws no samples: it models labels, not images")
+
+    def per_example(self, params: Params, batch: Batch) -> dict[str, Float[Array, " B"]]:
+        """Cross-entropy and 0 or 1 for a right answer, of each example."""
+        images = batch["image"].astype(jnp.float32) * (2 / (self.levels - 1)) - 1
+        logits, _ = self.network.apply({"params": params}, images)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        accuracy = (jnp.argmax(logits, axis=-1) == batch["label"]).astype(jnp.float32)
+        return {"loss": loss, "accuracy": accuracy}
