@@ -17,7 +17,8 @@ setup: .venv/installed  ## install the locked packages into .venv
 	touch $@
 
 demo: setup  ## train a diffusion model on digits, sample and score it: runs/demo
-	$(BIN)/python -m launch.demo --workdir=runs/demo
+	$(BIN)/python -m launch.train --config=configs/ddpm.py:digits --workdir=runs/demo
+	$(BIN)/python -m launch.evaluate --workdir=runs/demo
 
 test: setup  ## the fast suite
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m 'not slow'

@@ -63,6 +63,6 @@ def classifier(data: str, *, steps: int, batch_size: int, width: int, seed: int 
             checkpoint=dict(every_steps=300, keep=2),
             log=dict(every_steps=50),
             sample=dict(every_steps=0, count=0),
-            evaluate=dict(batch_size=256),
+            evaluate=dict(count=0, batch_size=256),
         )
     )

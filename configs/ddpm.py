@@ -53,7 +53,7 @@ def digits() -> ConfigDict:
             checkpoint=dict(every_steps=500, keep=3),
             log=dict(every_steps=25),
             sample=dict(every_steps=500, count=100, solver="ddim", steps=50),
-            evaluate=dict(extractor="digits_convnet", count=360, solver="ddim", steps=50),
+            evaluate=dict(count=360, batch_size=360),
         )
     )
 
@@ -61,13 +61,13 @@ def digits() -> ConfigDict:
 def mnist() -> ConfigDict:
     """MNIST, 28x28 folded to 14x14 patches: 30 minutes on 2 cores."""
     config = digits()
-    config.update(steps=3000)
+    config.update(steps=4500)
     config.data.update(name="mnist", batch_size=64)
-    config.network.update(channels=48, multipliers=(1, 2), attention_resolutions=(7,))
+    config.network.update(channels=32, multipliers=(1, 2), attention_resolutions=(7,))
     config.network.patch_size = 2
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200)
     config.sample.every_steps = 1000
-    config.evaluate.update(extractor="mnist_convnet", count=2000)
+    config.evaluate.update(count=2000, batch_size=250)
     return config
 
 
@@ -89,9 +89,7 @@ def cifar10() -> ConfigDict:
     config.checkpoint.every_steps = 10_000
     config.log.every_steps = 100
     config.sample.update(every_steps=10_000, solver="ancestral_beta", steps=1000)
-    config.evaluate.update(
-        extractor="efficientnet_lite0", count=10_000, solver="ancestral_beta", steps=1000
-    )
+    config.evaluate.update(count=10_000, batch_size=250)
     return config
 
 
@@ -103,5 +101,5 @@ def debug(config: ConfigDict) -> ConfigDict:
     config.checkpoint.every_steps = 1
     config.log.every_steps = 1
     config.sample.update(count=4, steps=4)
-    config.evaluate.update(count=16, steps=4)
+    config.evaluate.update(count=16, batch_size=16)
     return config

@@ -1,15 +1,16 @@
 """What every command shares: flags, errors in one line, compiled programs that are kept."""
 
 import errno
-import os
+import itertools
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
 
-from research.errors import InputError, nearest
+from research.configuration import load_config, unknown_key
+from research.errors import InputError
 
 
 def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
@@ -20,9 +21,10 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
 
     def parse(argv: Sequence[str]) -> list[str]:
         try:
+            check_config(argv)
             return flags.FLAGS(argv, known_only=extra_flags)
-        except (flags.Error, AttributeError, KeyError, OSError, InputError) as error:
-            sys.exit(_line(InputError(flag_error(error, argv))))
+        except (flags.Error, InputError) as error:
+            sys.exit(_line(error))
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.ERROR)
@@ -48,32 +50,17 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
 
 
-def flag_error(error: Exception, argv: Sequence[str]) -> str:
-    """One line for what flag parsing raised; an unknown config key is named with its nearest."""
-    paths = [arg.split("=")[0].split(".", 1)[1] for arg in argv if arg.startswith("--config.")]
+def check_config(argv: Sequence[str]) -> None:
+    """Raises InputError where argv names no config file or variant, or a key the config lacks."""
     files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-    if isinstance(error, InputError) or not (paths and files):
-        return str(error).replace("\n", " ")
-    from research.experiment import load_config
-
-    config = load_config(files[-1])
-    unknown = [line for path in paths if (line := unknown_key(config, path))]
-    return unknown[0] if unknown else str(error).replace("\n", " ")
-
-
-def unknown_key(config: ConfigDict, path: str) -> str | None:
-    """Says where the dotted `path` leaves the config and which keys are near, None if it exists."""
-    *sections, key = path.split(".")
-    for depth, section in enumerate(sections):
-        if not isinstance(config.get(section), ConfigDict):
-            key, sections = section, sections[:depth]
-            break
-        config = config[section]
-    if key in config:
-        return None
-    where = ".".join(["config", *sections])
-    return f"{where} has no key {key!r}; {nearest(key, config.keys())}"
+    files += [value for flag, value in itertools.pairwise(argv) if flag == "--config"]
+    paths = [arg.split("=")[0].split(".", 1)[1] for arg in argv if arg.startswith("--config.")]
+    for config in map(load_config, files):
+        unknown = [line for path in paths if (line := unknown_key(config, path))]
+        if unknown:
+            raise InputError(unknown[0])
 
 
 def _line(error: Exception) -> str:
-    return f"{os.path.basename(sys.argv[0]).removesuffix('.py')}: error: {error}"
+    command = pathlib.Path(sys.argv[0]).stem
+    return f"{command}: error: {' '.join(str(error).split())}"

@@ -2,8 +2,6 @@
 
 import dataclasses
 import inspect
-import pathlib
-import runpy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -32,7 +30,6 @@ METHODS: dict[str, Callable[..., Method]] = {
     "diffusion": Diffusion,
     "edm": EDM,
 }
-TREE = pathlib.Path(__file__).parents[1]
 SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
     *("sample", "evaluate"),
@@ -78,21 +75,6 @@ class Experiment:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-
-
-def load_config(name: str) -> ConfigDict:
-    """The config of `FILE.py:VARIANT`, as `--config` takes it; relative to the tree if not here.
-
-    Raises:
-      InputError: no such file, or the file has no such variant.
-    """
-    filename, _, variant = name.partition(":")
-    path = next((p for p in (pathlib.Path(filename), TREE / filename) if p.is_file()), None)
-    if path is None:
-        configs = [f"configs/{p.name}" for p in (TREE / "configs").glob("*.py")]
-        raise InputError(f"no config file {filename!r}; {nearest(filename, configs)}")
-    get_config = runpy.run_path(str(path))["get_config"]
-    return get_config(variant) if variant else get_config()
 
 
 def build(config: ConfigDict) -> Experiment:

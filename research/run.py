@@ -1,13 +1,16 @@
 """A run in its directory: started, resumed or read back, with everything that explains it."""
 
 import json
+import math
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
+from research.data import pipelines
 from research.errors import InputError
 from research.experiment import Experiment, build
 from research.training import checkpoints as checkpointing
@@ -22,6 +25,7 @@ from research.training.loop import Hook, train
 from research.training.manifest import manifest, write_json
 from research.training.rng import named
 from research.training.state import TrainState, sha256
+from research.training.types import Rng
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
@@ -68,7 +72,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             manifest=description,
             writers=writers,
             log_every=experiment.log["every_steps"],
-            hooks=[sampling_hook(experiment, writers)],
+            hooks=[sampling_hook(experiment, writers)] if experiment.sample["count"] else [],
         )
     finally:
         for writer in writers:
@@ -91,6 +95,47 @@ def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
         raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
     experiment = build(ConfigDict(json.loads(path.read_text())))
     return experiment, checkpointing.load(workdir / "checkpoints", experiment.layout())
+
+
+class Estimate(NamedTuple):
+    """A mean over examples and its standard error."""
+
+    mean: float
+    standard_error: float
+    count: int
+
+
+def test_metrics(experiment: Experiment, state: TrainState) -> dict[str, Estimate]:
+    """The method's per-example metrics over the whole test set."""
+    evaluate = jax.jit(experiment.method.evaluate)
+    rng = named(jax.random.key(experiment.seed), "evaluate")
+    parts: dict[str, list[np.ndarray]] = {}
+    batches = pipelines.batches(experiment.test_data, batch_size=experiment.evaluate["batch_size"])
+    for index, batch in enumerate(batches):
+        valid = batch.pop("mask") > 0
+        metrics = evaluate(state, batch, jax.random.fold_in(rng, index))
+        for name, values in metrics.items():
+            parts.setdefault(name, []).append(np.asarray(values)[valid])
+    examples = {name: np.concatenate(values) for name, values in parts.items()}
+    return {
+        name: Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))), len(x))
+        for name, x in examples.items()
+    }
+
+
+def draw(
+    experiment: Experiment, state: TrainState, rng: Rng, *, count: int, **options: Any
+) -> np.ndarray:
+    """`count` images in [-1, 1], drawn in batches; `options` go before those of the config."""
+    size = experiment.evaluate["batch_size"]
+    options = experiment.sample_options() | options | {"count": min(size, count)}
+    batches = [
+        np.asarray(
+            experiment.method.sample(state, jax.random.fold_in(rng, index), **options)["images"]
+        )
+        for index in range(math.ceil(count / size))
+    ]
+    return np.concatenate(batches)[:count]
 
 
 def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:

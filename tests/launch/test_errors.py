@@ -1,0 +1,95 @@
+"""Bad input ends in one line that says what, where and what is allowed; nothing is lost."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-m", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=600
+    )
+
+
+def error_of(*arguments, **environment):
+    """The one line a failing command ends in."""
+    done = run(*arguments, **environment)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert ": error: " in line
+    return line
+
+
+DIGITS = "--config=configs/ddpm.py:digits"
+DEBUG = "--config=configs/ddpm.py:digits_debug"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([DIGITS, "--config.optimizer.learnin_rate=1"], "config.optimizer has no key 'learnin_rat"),
+        ([DIGITS, "--config.optimizer.learnin_rate=1"], "nearest: learning_rate"),
+        ([DIGITS, "--config.optimiser.learning_rate=1"], "no key 'optimiser'; nearest: optimizer"),
+        ([DIGITS, "--config.steps=many"], "--config.steps=many: invalid literal for int"),
+        (["--config=configs/ddmp.py:digits"], "no config file 'configs/ddmp.py'; nearest: config"),
+        (["--config=configs/ddpm.py:digit"], "no variant 'digit'; nearest: digits"),
+        ([DIGITS, "--wat=1"], "Unknown command line flag 'wat'"),
+        ([DEBUG, "--config.network.name=unot"], "network.name='unot' is unknown; nearest: unet"),
+        ([DEBUG, "--config.data.name=digit"], "nearest: digits"),
+        ([DEBUG, "--config.mesh.fsdp=3"], "devices, there are 1"),
+        ([DEBUG, "--config.method.schedule=cosin"], "nearest: cosine"),
+    ],
+)
+def test_a_bad_flag(tmp_path, arguments, message):
+    assert message in error_of("launch.train", f"--workdir={tmp_path}/run", *arguments)
+
+
+def test_a_directory_without_a_run(tmp_path):
+    line = error_of("launch.sample", f"--workdir={tmp_path}")
+    assert "config.json is missing (launch.train makes one)" in line
+
+
+def test_a_workdir_of_another_config(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 7}))
+    line = error_of("launch.train", DEBUG, f"--workdir={tmp_path}")
+    assert "was made by another config" in line and "seed: 7 -> 0" in line
+
+
+def test_no_registry_in_reach_names_what_works_without(tmp_path):
+    line = error_of(
+        "launch.train",
+        "--config=configs/ddpm.py:mnist_debug",
+        f"--workdir={tmp_path}/run",
+        PATH="/nonexistent",
+        ATELIER_CACHE=str(tmp_path / "cache"),
+    )
+    assert "`digits` works without any download" in line
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
+    """A file system of a few MiB fills up while the run is saving."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = "size=3m"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        arguments = [DEBUG, "--config.steps=40", "--config.checkpoint.keep=40"]
+        line = error_of("launch.train", *arguments, f"--workdir={disk}/run")
+        assert "disk is full" in line
+        good = [path for path in (disk / "run" / "checkpoints").glob("*") if path.name.isdigit()]
+        assert good
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_help_is_readable():
+    done = run("launch.train", "--help")
+    assert "python -m launch.train --config=configs/ddpm.py:digits" in done.stdout
+    assert "--workdir" in done.stdout
