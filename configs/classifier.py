@@ -9,10 +9,18 @@ a sample is independent of the features its distance was measured in. Each has a
 two steps.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from research.errors import InputError, nearest
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "digits": {"data": "digits", "steps": 600, "batch_size": 64, "width": 16},
+    "mnist": {"data": "mnist", "steps": 800, "batch_size": 128, "width": 8},
+    "digits_judge": {"data": "digits", "steps": 600, "batch_size": 64, "width": 20, "seed": 1},
+    "mnist_judge": {"data": "mnist", "steps": 800, "batch_size": 128, "width": 12, "seed": 1},
+}
 DEBUG = {
     "steps": 2,
     "data.batch_size": 8,
@@ -27,21 +35,15 @@ DEBUG = {
 def get_config(variant: str = "digits") -> ConfigDict:
     """`digits`, `mnist`, `digits_judge` or `mnist_judge`; `VARIANT_debug` runs in seconds."""
     recipe = variant.removesuffix("_debug")
-    recipes = {
-        "digits": lambda: classifier("digits", steps=600, batch_size=64, width=16),
-        "mnist": lambda: classifier("mnist", steps=800, batch_size=128, width=8),
-        "digits_judge": lambda: classifier("digits", steps=600, batch_size=64, width=20, seed=1),
-        "mnist_judge": lambda: classifier("mnist", steps=800, batch_size=128, width=12, seed=1),
-    }
-    if recipe not in recipes:
-        raise InputError(f"configs/classifier.py has no {variant!r}; {nearest(recipe, recipes)}")
-    config = recipes[recipe]()
+    if recipe not in VARIANTS:
+        raise InputError(f"configs/classifier.py has no {variant!r}; {nearest(recipe, VARIANTS)}")
+    config = classifier(**VARIANTS[recipe])
     if variant.endswith("_debug"):
         config.update_from_flattened_dict(DEBUG)
     return config
 
 
-def classifier(data: str, *, steps: int, batch_size: int, width: int, seed: int = 0) -> ConfigDict:
+def classifier(*, data: str, steps: int, batch_size: int, width: int, seed: int = 0) -> ConfigDict:
     """Adam with a cosine schedule and some weight decay; the EMA is what is used."""
     return ConfigDict(
         dict(

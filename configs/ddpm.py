@@ -10,11 +10,10 @@ from research.errors import InputError, nearest
 
 def get_config(variant: str = "digits") -> ConfigDict:
     """`digits`, `mnist` or `cifar10`; `VARIANT_debug` is the same in miniature."""
-    variants = {"digits": digits, "mnist": mnist, "cifar10": cifar10}
     name = variant.removesuffix("_debug")
-    if name not in variants:
-        raise InputError(f"configs/ddpm.py has no variant {variant!r}; {nearest(name, variants)}")
-    config = variants[name]()
+    if name not in VARIANTS:
+        raise InputError(f"configs/ddpm.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    config = VARIANTS[name]()
     return debug(config) if variant.endswith("_debug") else config
 
 
@@ -103,3 +102,6 @@ def debug(config: ConfigDict) -> ConfigDict:
     config.sample.update(count=4, steps=4)
     config.evaluate.update(count=16, batch_size=16)
     return config
+
+
+VARIANTS = {"digits": digits, "mnist": mnist, "cifar10": cifar10}

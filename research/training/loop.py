@@ -73,8 +73,8 @@ def train(
     with stop_signals() as stop:
         for step in range(int(state.step), steps):
             with meter.waiting():
-                batch = put_batch(next(iterator), batches)
-            state, metrics = step_fn(state, batch, rng)
+                batch = next(iterator)
+            state, metrics = step_fn(state, put_batch(batch, batches), rng)
             if pending:
                 meter.report(*pending)
             pending = (step + 1, metrics)

@@ -1,0 +1,23 @@
+"""EDM (2206.00364): continuous-time diffusion, preconditioned, sampled by Heun's method.
+
+python -m launch.train --config=configs/edm.py:digits --workdir=runs/edm
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ddpm
+from research.errors import InputError, nearest
+
+
+def get_config(variant: str = "digits") -> ConfigDict:
+    """`digits` or `mnist`: data, network and optimizer are those of configs/ddpm.py, `_debug` too."""
+    name = variant.removesuffix("_debug")
+    if name not in VARIANTS:
+        raise InputError(f"configs/edm.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    config = ddpm.VARIANTS[name]()
+    config.method = ConfigDict(dict(name="edm", label_dropout=0.1))
+    config.sample.update(solver="heun", steps=18)
+    return ddpm.debug(config) if variant.endswith("_debug") else config
+
+
+VARIANTS = ("digits", "mnist")

@@ -1,0 +1,26 @@
+"""Improved DDPM (2102.09672): cosine schedule, learned variance, the hybrid loss.
+
+python -m launch.train --config=configs/improved_ddpm.py:digits --workdir=runs/improved
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ddpm
+from research.errors import InputError, nearest
+
+
+def get_config(variant: str = "digits") -> ConfigDict:
+    """`digits` or `mnist`: data, network and optimizer are those of configs/ddpm.py, `_debug` too."""
+    name = variant.removesuffix("_debug")
+    if name not in VARIANTS:
+        raise InputError(
+            f"configs/improved_ddpm.py has no variant {variant!r}; {nearest(name, VARIANTS)}"
+        )
+    config = ddpm.VARIANTS[name]()
+    config.method.update(schedule="cosine", loss="hybrid")
+    config.network.out_factor = 2
+    config.sample.update(solver="ancestral", steps=50)
+    return ddpm.debug(config) if variant.endswith("_debug") else config
+
+
+VARIANTS = ("digits", "mnist")

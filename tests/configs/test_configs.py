@@ -1,0 +1,95 @@
+"""Every variant of every config, in miniature: it trains, resumes, evaluates and samples.
+
+The first step's metrics are golden: exact on the processor and jaxlib they were written with, and
+within float32's rounding elsewhere. `UPDATE_GOLDEN=1 make test` rewrites them, when the numerics
+were meant to change.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import runpy
+import shutil
+
+import jax
+import jaxlib
+import numpy as np
+import pytest
+
+from research import run as runs
+from research.configuration import TREE, load_config
+from research.data import datasets
+from research.run import draw, restore, test_metrics
+
+CONFIGS = sorted(TREE.glob("configs/*.py"))
+VARIANTS = [
+    f"configs/{path.name}:{variant}_debug"
+    for path in CONFIGS
+    for variant in runpy.run_path(str(path))["VARIANTS"]
+]
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step.json"
+ELSEWHERE = 1e-3  # relative: another processor sums in another order
+
+
+@pytest.fixture(autouse=True)
+def cifar10_without_download(monkeypatch):
+    """CIFAR-10 is not to be had offline: random images of its shape stand in for it."""
+    load = datasets.load
+
+    def stand_in(name, split):
+        if name != "cifar10":
+            return load(name, split)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+        source = [{"image": image, "label": np.int32(i % 10)} for i, image in enumerate(images)]
+        return datasets.Dataset(name, split, (32, 32, 3), 10, 256, "stand-in", source)
+
+    monkeypatch.setattr(datasets, "load", stand_in)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant(name, tmp_path):
+    config = load_config(name)
+    workdir = tmp_path / "run"
+    state = runs.run(config, workdir)
+    assert int(state.step) == 2
+    check_golden(name, (workdir / "metrics.jsonl").read_text().splitlines()[0])
+
+    final = json.loads((workdir / "manifest.json").read_text())["final_state_sha256"]
+    shutil.rmtree(workdir / "checkpoints" / "2")
+    runs.run(config, workdir)
+    assert json.loads((workdir / "manifest.json").read_text())["final_state_sha256"] == final
+
+    experiment, state = restore(workdir)
+    for estimate in test_metrics(experiment, state).values():
+        assert estimate.count == len(experiment.test_data) and np.isfinite(estimate.mean)
+    if experiment.evaluate["count"]:
+        images = draw(experiment, state, jax.random.key(0), count=5)
+        assert images.shape == (5, *experiment.train_data.image_shape)
+        assert np.abs(images).max() <= 1
+        assert list((workdir / "samples").glob("*.png"))
+
+
+def check_golden(name, line):
+    pace = ("steps_per_second", "data_wait")
+    metrics = {key: value for key, value in json.loads(line).items() if key not in pace}
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden[name] = {"made_on": made_on(), "metrics": metrics}
+        GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    expected = golden[name]["metrics"]
+    if golden[name]["made_on"] == made_on():
+        assert metrics == expected, "UPDATE_GOLDEN=1 rewrites them, if this change is meant"
+    assert metrics == pytest.approx(expected, rel=ELSEWHERE)
+
+
+def made_on():
+    """The processor and jaxlib, on which numbers repeat to the last bit."""
+    model = platform.processor()
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("flags", "Features")):
+            vector = sorted(flag for flag in line.split() if flag.startswith(("avx", "amx", "sve")))
+            model = " ".join([platform.machine(), *vector])
+            break
+    return f"{model}, {os.cpu_count()} cores, jaxlib {jaxlib.__version__}"
