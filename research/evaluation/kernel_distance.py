@@ -31,7 +31,7 @@ def kernel_distance(
 def mean_of_pairs(x_NxD: Float[np.ndarray, "N D"]) -> float:
     """The kernel's mean over the ordered pairs of two different rows."""
     count, width = x_NxD.shape
-    own = np.sum((np.sum(x_NxD**2, axis=1) / width + 1) ** 3)
+    own = np.sum(cubed(np.sum(x_NxD**2, axis=1) / width + 1))
     return float((mean_between(x_NxD, x_NxD) * count**2 - own) / (count * (count - 1)))
 
 
@@ -40,5 +40,10 @@ def mean_between(x_NxD: Float[np.ndarray, "N D"], y_MxD: Float[np.ndarray, "M D"
     width = x_NxD.shape[1]
     total = 0.0
     for start in range(0, len(x_NxD), BLOCK):
-        total += np.sum((x_NxD[start : start + BLOCK] @ y_MxD.T / width + 1) ** 3)
+        total += np.sum(cubed(x_NxD[start : start + BLOCK] @ y_MxD.T / width + 1))
     return float(total / (len(x_NxD) * len(y_MxD)))
+
+
+def cubed(x: np.ndarray) -> np.ndarray:
+    """x^3; numpy's power takes ten times as long."""
+    return x * x * x

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.neighbors import NearestNeighbors
 
 from research.errors import InputError
 
@@ -18,10 +19,10 @@ def precision(
     A reference ball reaches from one reference row to its k-th nearest other one. Swapping the two
     sets gives the recall. Raises InputError unless the reference has more than k rows.
     """
-    radii_M = squared_radii(reference_MxD, k)
+    radii_M = radii(reference_MxD, k)
     inside = [
         (distances_BxM <= radii_M).any(axis=1)
-        for distances_BxM in squared_distances(features_NxD, reference_MxD)
+        for distances_BxM in distances(features_NxD, reference_MxD)
     ]
     return float(np.concatenate(inside).mean())
 
@@ -44,10 +45,10 @@ def density(
     0 or more, about 1 for two sets of one distribution and one size. Raises InputError unless the
     reference has more than k rows.
     """
-    radii_M = squared_radii(reference_MxD, k)
+    radii_M = radii(reference_MxD, k)
     balls = sum(
         np.count_nonzero(distances_BxM <= radii_M)
-        for distances_BxM in squared_distances(features_NxD, reference_MxD)
+        for distances_BxM in distances(features_NxD, reference_MxD)
     )
     return balls / (k * len(features_NxD))
 
@@ -60,37 +61,35 @@ def coverage(
     For two sets of one distribution and one size its mean is about 1 - 2^-k (section 3.3.2 there).
     Raises InputError unless the reference has more than k rows.
     """
-    nearest_M = [
-        distances_BxN.min(axis=1)
-        for distances_BxN in squared_distances(reference_MxD, features_NxD)
-    ]
-    return float((np.concatenate(nearest_M) <= squared_radii(reference_MxD, k)).mean())
+    nearest_M = _neighbours(features_NxD, 1).kneighbors(reference_MxD.astype(np.float64))[0][:, 0]
+    return float((nearest_M <= radii(reference_MxD, k)).mean())
 
 
-def squared_radii(features_NxD: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, " N"]:
-    """The squared distance of each row to its k-th nearest other row.
+def radii(features_NxD: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, " N"]:
+    """The distance of each row to its k-th nearest other row.
 
     Raises InputError unless 1 <= k < N.
     """
     if not 1 <= k < len(features_NxD):
         raise InputError(f"k={k} neighbours need more than {k} rows, here are {len(features_NxD)}")
-    radii = [
-        # The row itself, at distance 0, is place 0.
-        np.partition(distances_BxN, k, axis=1)[:, k]
-        for distances_BxN in squared_distances(features_NxD, features_NxD)
-    ]
-    return np.concatenate(radii)
+    # Without a query, no row is a neighbour of itself.
+    return _neighbours(features_NxD, k).kneighbors()[0][:, -1]
 
 
-def squared_distances(
+def _neighbours(features_NxD: Float[np.ndarray, "N D"], k: int) -> NearestNeighbors:
+    index = NearestNeighbors(n_neighbors=k, algorithm="brute")
+    return index.fit(features_NxD.astype(np.float64))
+
+
+def distances(
     x_NxD: Float[np.ndarray, "N D"], y_MxD: Float[np.ndarray, "M D"]
 ) -> Iterator[Float[np.ndarray, "B M"]]:
-    """Squared Euclidean distances of all rows, `BLOCK` rows of `x` at a time, in float64."""
+    """Euclidean distances of all rows, `BLOCK` rows of `x` at a time, in float64."""
     centre_D = y_MxD.mean(axis=0, dtype=np.float64)
     # |x|^2 + |y|^2 - 2 x^T y cancels badly for rows that are far from the origin.
     x_NxD, y_MxD = x_NxD - centre_D, y_MxD - centre_D
     y_squared_M = np.sum(y_MxD**2, axis=1)
     for start in range(0, len(x_NxD), BLOCK):
         x_BxD = x_NxD[start : start + BLOCK]
-        distances_BxM = np.sum(x_BxD**2, axis=1)[:, None] + y_squared_M - 2 * x_BxD @ y_MxD.T
-        yield np.maximum(distances_BxM, 0)
+        squared_BxM = np.sum(x_BxD**2, axis=1)[:, None] + y_squared_M - 2 * x_BxD @ y_MxD.T
+        yield np.sqrt(np.maximum(squared_BxM, 0))
