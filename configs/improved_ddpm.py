@@ -10,7 +10,7 @@ from research.errors import InputError, nearest
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
-    """`digits` or `mnist`: data, network and optimizer are those of configs/ddpm.py, `_debug` too."""
+    """`digits` or `mnist`: data, network, optimizer and `_debug` are those of configs/ddpm.py."""
     name = variant.removesuffix("_debug")
     if name not in VARIANTS:
         raise InputError(

@@ -12,10 +12,9 @@ from absl import flags
 
 from launch import command
 
-WORKDIR = flags.DEFINE_string("workdir", None, "The run to evaluate.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run to evaluate.", required=True)
 COUNT = flags.DEFINE_integer("count", None, "How many samples; by default as the config says.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
-flags.mark_flag_as_required("workdir")
 
 
 def main(argv: list[str]) -> None:
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> None:
         print_scores(scores)
     for name, estimate in metrics.items():
         print(
-            f"{name} on the {estimate.count} test examples: "
+            f"{name} on the {estimate.examples} test examples: "
             f"{estimate.mean:.4g} +- {estimate.standard_error:.2g}"
         )
     print(f"step {int(state.step)} of {workdir}, where there is now:")

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from launch import command
 from research.errors import InputError
 
-COMPILATION = ("/jax/core/compile/backend_compile_duration",)
+COMPILATION = "/jax/core/compile/backend_compile_duration"
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ and its variant.")
 LOOP = flags.DEFINE_bool("loop", False, "Time the training loop against the bare step.")
@@ -53,9 +53,11 @@ def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, 
     step = loop.compiled_step(experiment.method, experiment.mesh, layout)
     batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
     looped, bare, compiled = [], [], Counter[str]()
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: compiled.update([event] if event in COMPILATION else [])
-    )
+
+    def count_compilation(event: str, duration_secs: float, **_: Any) -> None:
+        compiled.update([event] if event == COMPILATION else [])
+
+    jax.monitoring.register_event_duration_secs_listener(count_compilation)
     mark = time.perf_counter()
 
     def turn(_: Any) -> None:

@@ -19,11 +19,10 @@ from absl import flags
 from launch import command
 from research.errors import InputError, nearest
 
-WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.")
+WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.", required=True)
 COUNT = flags.DEFINE_integer("count", 64, "How many to draw.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 OUT = flags.DEFINE_string("out", None, "The file to write; by default WORKDIR/samples/sample.png.")
-flags.mark_flag_as_required("workdir")
 
 
 def main(argv: list[str]) -> None:

@@ -102,7 +102,7 @@ class Estimate(NamedTuple):
 
     mean: float
     standard_error: float
-    count: int
+    examples: int
 
 
 def test_metrics(experiment: Experiment, state: TrainState) -> dict[str, Estimate]:

@@ -139,7 +139,7 @@ def is_due(step: int, every: int, *, last: bool) -> bool:
 def stop_signals() -> Iterator[list[int]]:
     """A list that is empty until SIGTERM or Ctrl-C comes; the next one acts as it always did."""
     received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def note(number: int, frame: Any) -> None:
         received.append(number)

@@ -78,7 +78,7 @@ class Method(abc.ABC):
         for objective in self.objectives():
             state, metrics = play(objective, state, batch, named(rng, objective.group))
             logged |= {f"{objective.group}/{name}": value for name, value in metrics.items()}
-        return state.replace(step=state.step + 1), logged
+        return dataclasses.replace(state, step=state.step + 1), logged
 
 
 def play(
@@ -93,7 +93,8 @@ def play(
         updates, opt_state = objective.optimizer.update(
             gradient, state.opt_state[objective.group], own
         )
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             params=state.params | {objective.group: optax.apply_updates(own, updates)},
             opt_state=state.opt_state | {objective.group: opt_state},
             extra=state.extra | aux.extra,

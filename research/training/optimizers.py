@@ -114,7 +114,7 @@ def scale_by_name(rates: Sequence[tuple[str, float]]) -> optax.GradientTransform
 class EmaState(NamedTuple):
     """The average so far, and over how many updates."""
 
-    count: jax.Array
+    moves: jax.Array
     average: Params
 
 
@@ -130,9 +130,9 @@ def track_ema(decay: float) -> optax.GradientTransformation:
 
     def update(updates: Params, state: EmaState, params: Params | None = None) -> tuple:
         moved = optax.apply_updates(params, updates)
-        warm = jnp.minimum(decay, (1.0 + state.count) / (10.0 + state.count))
+        warm = jnp.minimum(decay, (1.0 + state.moves) / (10.0 + state.moves))
         average = optax.incremental_update(moved, state.average, 1.0 - warm)
-        return updates, EmaState(state.count + 1, average)
+        return updates, EmaState(state.moves + 1, average)
 
     return optax.GradientTransformation(init, update)
 

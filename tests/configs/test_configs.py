@@ -63,7 +63,7 @@ def test_variant(name, tmp_path):
 
     experiment, state = restore(workdir)
     for estimate in test_metrics(experiment, state).values():
-        assert estimate.count == len(experiment.test_data) and np.isfinite(estimate.mean)
+        assert estimate.examples == len(experiment.test_data) and np.isfinite(estimate.mean)
     if experiment.evaluate["count"]:
         images = draw(experiment, state, jax.random.key(0), count=5)
         assert images.shape == (5, *experiment.train_data.image_shape)

@@ -74,7 +74,7 @@ def test_accumulation_is_the_mean_gradient_and_counts_one_move():
     )
     np.testing.assert_allclose(params["dense"]["bias"], 2 - 0.1 * 2, rtol=1e-6)
     leaves = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, EmaState))
-    assert [int(leaf.count) for leaf in leaves if isinstance(leaf, EmaState)] == [1]
+    assert [int(leaf.moves) for leaf in leaves if isinstance(leaf, EmaState)] == [1]
 
 
 def test_ema_is_the_warmed_recursion_over_moved_parameters():
