@@ -1,0 +1,1 @@
+"""The claim ledger: what papers say, measured here, with verdicts."""

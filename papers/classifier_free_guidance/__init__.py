@@ -1,0 +1,1 @@
+"""Classifier-Free Diffusion Guidance (2207.12598)."""

@@ -1,0 +1,1 @@
+"""Denoising Diffusion Implicit Models (2010.02502)."""

@@ -1,0 +1,1 @@
+"""Denoising Diffusion Probabilistic Models (2006.11239)."""

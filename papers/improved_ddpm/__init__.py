@@ -1,0 +1,1 @@
+"""Improved Denoising Diffusion Probabilistic Models (2102.09672)."""

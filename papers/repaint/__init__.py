@@ -1,0 +1,1 @@
+"""RePaint: Inpainting using Denoising Diffusion Probabilistic Models (2201.09865)."""

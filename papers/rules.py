@@ -1,0 +1,102 @@
+"""Verdict rules: what measurements over seeds must satisfy, and the statistics they rest on."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+Measurement = Mapping[str, float]  # one seed's measured values by name
+
+
+class Finding(NamedTuple):
+    """Whether a rule holds, and the numbers that say so."""
+
+    holds: bool
+    reason: str
+
+
+Rule = Callable[[Sequence[Measurement]], Finding]
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds with its standard error and 95% interval, mean ± half_width.
+
+    Both spreads are infinite for a single seed.
+    """
+
+    mean: float
+    standard_error: float
+    half_width: float
+    seeds: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half_width
+
+    def __str__(self) -> str:
+        spread = f" ± {self.half_width:.2g}" if math.isfinite(self.half_width) else ""
+        return f"{self.mean:.4g}{spread}"
+
+
+def estimate(measurements: Sequence[Measurement], name: str) -> Estimate:
+    """The mean of one measured value with Student's 95% interval over seeds."""
+    values = np.array([measurement[name] for measurement in measurements], np.float64)
+    count = len(values)
+    if count < 2:
+        return Estimate(float(values.mean()), math.inf, math.inf, count)
+    standard_error = values.std(ddof=1) / math.sqrt(count)
+    half_width = scipy.stats.t.ppf(0.975, count - 1) * standard_error
+    return Estimate(float(values.mean()), float(standard_error), float(half_width), count)
+
+
+def identity(name: str, expected: float, *, tolerance: float) -> Rule:
+    """Every seed's value lies within `tolerance` of the expected one."""
+
+    def rule(measurements: Sequence[Measurement]) -> Finding:
+        errors = [abs(measurement[name] - expected) for measurement in measurements]
+        holds = all(error <= tolerance for error in errors)
+        reason = f"|{name} - {expected:g}| is {max(errors):.2g}, tolerance {tolerance:g}"
+        return Finding(holds, reason)
+
+    return rule
+
+
+def violated(name: str, *, least: float) -> Rule:
+    """Every seed's value is at least `least`: the error of what the paper calls wrong shows."""
+
+    def rule(measurements: Sequence[Measurement]) -> Finding:
+        smallest = min(measurement[name] for measurement in measurements)
+        return Finding(smallest >= least, f"{name} is {smallest:.2g}, at least {least:g} expected")
+
+    return rule
+
+
+def figure(name: str, expected: float) -> Rule:
+    """The mean over seeds lies within two standard errors of the paper's figure."""
+
+    def rule(measurements: Sequence[Measurement]) -> Finding:
+        found = estimate(measurements, name)
+        holds = abs(found.mean - expected) <= 2 * found.standard_error < math.inf
+        spread = f"{found.mean:.4g}, 2 s.e. {2 * found.standard_error:.2g}"
+        return Finding(holds, f"{name} is {spread}, the paper's {expected:g}")
+
+    return rule
+
+
+def ordered(*names: str) -> Rule:
+    """Each value's 95% interval lies wholly below the next's."""
+
+    def rule(measurements: Sequence[Measurement]) -> Finding:
+        found = [estimate(measurements, name) for name in names]
+        holds = all(low.high < high.low for low, high in itertools.pairwise(found))
+        listed = " < ".join(f"{name} {value}" for name, value in zip(names, found, strict=True))
+        return Finding(holds, f"{listed} {'holds' if holds else 'does not hold'} at 95%")
+
+    return rule

@@ -1,0 +1,121 @@
+"""The table of claims: the rows that commands print, and papers/README.md made of them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from papers import ledger
+from papers.ledger import Claim
+from papers.rules import estimate
+
+HEADER = """# Claims, measured
+
+A claim is a sentence of a paper; its rule is code (`papers/PAPER/claims.py`), and this page is
+generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
+`python -m launch.reproduce --write_table` only rewrites it.
+
+- REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors, or an identity inside
+  its stated tolerance.
+- DIRECTION HOLDS: the protocol is shrunk; the ordering holds with 95% intervals that do not
+  overlap.
+- FAILED and NOT RUN say why.
+
+± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,
+table or repository; [M]: from memory. A distance in other features than Inception's is not an FID.
+"""
+
+
+def row(claim: Claim) -> dict[str, Any]:
+    """A claim with what was measured of it, ready for JSON."""
+    measurements = ledger.measurements(claim)
+    verdict = ledger.judge(claim, measurements)
+    times = [record["measured"] for record in ledger.records(claim).values()]
+    return {
+        "claim": claim.id,
+        "statement": claim.statement,
+        "source": claim.source,
+        "paper": claim.paper,
+        "figure": claim.figure,
+        "figures": dict(claim.figures),
+        "kind": claim.kind,
+        "protocol": claim.protocol,
+        "ours": _estimates(measurements, claim.ours),
+        "baseline": _estimates(measurements, claim.baseline),
+        "seeds": len(measurements),
+        "verdict": verdict.name,
+        "reason": verdict.reason,
+        "measured": max(times, default=None),
+    }
+
+
+def _estimates(measurements: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
+    """Mean and spread by name; the spread is None for a single seed."""
+    if not measurements:
+        return {}
+    found = {name: estimate(measurements, name) for name in names}
+    return {
+        name: {
+            "mean": value.mean,
+            "half_width": value.half_width if math.isfinite(value.half_width) else None,
+            "shown": str(value),
+        }
+        for name, value in found.items()
+    }
+
+
+def text(rows: Sequence[dict[str, Any]]) -> str:
+    """A few lines a claim for the terminal."""
+    blocks = []
+    for r in rows:
+        when = f"{_seeds(r)}, {r['measured']}" if r["measured"] else "not measured"
+        lines = [
+            f"{r['claim']}: {r['verdict']}  ({when})",
+            f"  claim     {r['statement']}",
+            f"  paper     {r['figure']} ({r['source']})",
+            f"  ours      {_shown(r['ours'])}",
+            f"  baseline  {_shown(r['baseline'])}",
+            f"  why       {r['reason']}",
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """papers/README.md: the verdict words and one table a paper."""
+    parts = [HEADER]
+    for paper in dict.fromkeys(r["paper"] for r in rows):
+        parts += [
+            f"## [{paper}]({paper}/README.md)\n",
+            "| claim | the paper's figure | ours | baseline | seeds | verdict | measured |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+            *[_line(r) for r in rows if r["paper"] == paper],
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _line(r: dict[str, Any]) -> str:
+    cells = [
+        f"`{r['claim']}` {r['statement']}",
+        f"{r['figure']} ({r['source']})",
+        _shown(r["ours"]),
+        _shown(r["baseline"]),
+        str(r["seeds"]),
+        f"**{r['verdict']}**: {r['reason']}",
+        (r["measured"] or "—")[:10],
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(estimates: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value['shown']}" for name, value in estimates.items()) or "—"
+
+
+def _seeds(r: dict[str, Any]) -> str:
+    return f"{r['seeds']} seed{'' if r['seeds'] == 1 else 's'}"
+
+
+def write() -> None:
+    """Rewrites papers/README.md from the claims and what is kept of them."""
+    rows = [row(claim) for claim in ledger.claims()]
+    (ledger.PAPERS_DIR / "README.md").write_text(markdown(rows))

@@ -1,0 +1,1 @@
+"""Variational Diffusion Models (2107.00630)."""

@@ -1,0 +1,37 @@
+"""The command of the claims: it lists them, and names what is near a wrong name."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from papers import ledger
+
+
+def reproduce(*arguments):
+    command = [sys.executable, "-m", "launch.reproduce", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_the_list_has_every_claim():
+    done = reproduce("--list", "--json")
+    rows = {row["claim"]: row for row in json.loads(done.stdout)}
+    assert rows.keys() == {claim.id for claim in ledger.claims()}
+    row = rows["ddpm.cifar10"]
+    assert row["verdict"] == "NOT RUN" and row["reason"] and row["figures"] == {"fid": 3.17}
+    assert {"figure", "ours", "seeds", "baseline", "measured"} <= row.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--paper=ddmp"], "no paper 'ddmp'; nearest: ddpm"),
+        (["--paper=ddim", "--claim=ddim.few_step"], "no claim 'ddim.few_step'; nearest: ddim.few"),
+        ([], "give --list, or --paper with one of classifier_free_guidance, ddim"),
+    ],
+)
+def test_a_wrong_name_is_answered_in_one_line(arguments, message):
+    done = reproduce(*arguments)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert message in done.stderr.strip().splitlines()[-1]

@@ -1,0 +1,184 @@
+"""A wrong implementation fails the claim it breaks; what is kept is of the claims as they stand."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from papers import ledger
+from papers.classifier_free_guidance import claims as guidance
+from papers.ddim import claims as ddim
+from papers.ddpm import claims as ddpm
+from papers.edm import claims as edm
+from papers.repaint import claims as repaint
+from papers.vdm import claims as vdm
+
+ALL = {claim.id: claim for claim in ledger.claims()}
+
+
+def verdict(claim_id):
+    """The verdict on a measurement of one seed."""
+    claim = dataclasses.replace(ALL[claim_id], seeds=1)
+    return ledger.judge(claim, [claim.measure(0)]).name
+
+
+def with_beta(schedule):
+    """A posterior whose variance is the forward one."""
+    found = original_posterior(schedule)
+    return found._replace(log_beta_tilde=found.log_beta)
+
+
+def with_swapped_weights(schedule):
+    """A posterior whose mean mixes up x_t and x_0."""
+    found = original_posterior(schedule)
+    return found._replace(weight_x=found.weight_x0, weight_x0=found.weight_x)
+
+
+original_posterior = ddpm.posterior
+
+
+@pytest.mark.parametrize("wrong", [with_beta, with_swapped_weights])
+def test_a_wrong_posterior(monkeypatch, wrong):
+    assert verdict("ddpm.posterior") == "REPRODUCED"
+    monkeypatch.setattr(ddpm, "posterior", wrong)
+    assert verdict("ddpm.posterior") == "FAILED"
+
+
+def test_a_wrong_choice_of_variances(monkeypatch):
+    assert verdict("ddpm.two_variances") == "REPRODUCED"
+    monkeypatch.setattr(ddpm, "posterior", with_beta)
+    assert verdict("ddpm.two_variances") == "FAILED"
+
+
+def test_a_wrong_weight_of_the_bound(monkeypatch):
+    def wrong(*arguments, variance, **options):
+        return original(*arguments, variance="beta_tilde", **options)
+
+    original = ddpm.bound_term
+    monkeypatch.setattr(ddpm, "bound_term", wrong)
+    assert verdict("ddpm.simple_gradient") == "FAILED"
+
+
+def test_ddim_that_ignores_eta(monkeypatch):
+    original = ddim.ddim
+    wrong = lambda *arguments, eta: original(*arguments, eta=0.0)  # noqa: E731
+    monkeypatch.setattr(ddim, "ddim", wrong)
+    assert verdict("ddim.eta_one") == "FAILED"
+
+
+def test_ddim_that_is_never_deterministic(monkeypatch):
+    original = ddim.ddim
+    wrong = lambda *arguments, eta: original(*arguments, eta=eta + 0.1)  # noqa: E731
+    monkeypatch.setattr(ddim, "ddim", wrong)
+    assert verdict("ddim.ode") == "FAILED"
+
+
+def test_a_solver_of_first_order(monkeypatch):
+    monkeypatch.setattr(edm, "REFERENCE_STEPS", 2048)
+    monkeypatch.setattr(edm, "STEPS", (256, 512))
+    edm.errors.cache_clear()
+    monkeypatch.setattr(edm, "heun", lambda *arguments: edm.euler(*arguments[:3]))
+    assert verdict("edm.order") == "FAILED"
+    edm.errors.cache_clear()
+
+
+def test_preconditioning_left_out(monkeypatch):
+    class Plain(edm.EDM):
+        def precondition(self, params, x, sigma, labels, **options):
+            output = self.network.apply({"params": params}, x, sigma, labels, train=False, rngs={})
+            return x - sigma[:, None, None, None] * output
+
+    monkeypatch.setattr(edm, "EDM", Plain)
+    assert verdict("edm.preconditioning") == "FAILED"
+
+
+def test_a_bound_without_the_schedules_slope(monkeypatch):
+    def wrong(denoise, x0, rng, *, log_snr, terms):
+        def constant_slope(t):
+            held = jax.lax.stop_gradient(t)
+            return jax.lax.stop_gradient(log_snr(held)) + (vdm.LAST - vdm.FIRST) * (t - held)
+
+        return original(denoise, x0, rng, log_snr=constant_slope, terms=terms)
+
+    original = vdm.continuous_diffusion_loss
+    monkeypatch.setattr(vdm, "continuous_diffusion_loss", wrong)
+    assert verdict("vdm.interior") == "FAILED"
+
+
+def test_inpainting_without_resampling(monkeypatch):
+    monkeypatch.setattr(repaint, "COUNT", 1000)
+    monkeypatch.setattr(repaint, "STEPS", 50)
+    original = repaint.repaint
+
+    def wrong(*arguments, resamples, **options):
+        return original(*arguments, resamples=1, **options)
+
+    monkeypatch.setattr(repaint, "repaint", wrong)
+    assert verdict("repaint.conditional") == "FAILED"
+
+
+def test_guidance_the_other_way(monkeypatch):
+    assert verdict("classifier_free_guidance.implicit_classifier") == "REPRODUCED"
+    original = guidance.guided
+    monkeypatch.setattr(guidance, "guided", lambda one, other, w: original(one, other, -w))
+    assert verdict("classifier_free_guidance.implicit_classifier") == "FAILED"
+
+
+AS_THE_PAPER_SAYS = {
+    "ddim.few_steps": dict(eta0_10=13.36, eta1_10=41.07, rise_eta0=9.2, rise_eta1=35.29),
+    "ddim.consistency": dict(distance_eta0=0.1, distance_eta1=0.5, distance_other_x_T=0.8),
+    "improved_ddpm.likelihood": dict(cosine_hybrid=3.17, linear_simple=3.37),
+    "improved_ddpm.few_steps": dict(rise_learned=0.1, rise_beta_tilde=5.0, rise_beta=50.0),
+    "classifier_free_guidance.trade_off": dict(
+        confidence_0=0.9, confidence_4=0.99, spread_0=5.0, spread_4=2.0
+    ),
+    "classifier_free_guidance.u_shape": {
+        "frechet_0": 1.80,
+        "frechet_0.1": 1.55,
+        "frechet_1": 12.6,
+        "frechet_4": 26.2,
+    },
+    "edm.calls": dict(heun_calls=60.0, euler_calls=200.0),
+}
+
+
+def over_seeds(values):
+    """Three seeds that differ by a thousandth."""
+    return [
+        {name: value * (1 + 1e-3 * seed) for name, value in values.items()} for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize("claim_id", AS_THE_PAPER_SAYS)
+def test_a_direction_holds_as_the_paper_has_it_and_fails_turned_round(claim_id):
+    claim = dataclasses.replace(ALL[claim_id], seeds=3)
+    values = AS_THE_PAPER_SAYS[claim_id]
+    assert ledger.judge(claim, over_seeds(values)).name == "DIRECTION HOLDS"
+    turned = {name: -value for name, value in values.items()}
+    assert ledger.judge(claim, over_seeds(turned)).name == "FAILED"
+    same = dict.fromkeys(values, 1.0)
+    assert ledger.judge(claim, over_seeds(same)).name == "FAILED"
+
+
+def test_every_direction_claim_is_in_that_table():
+    assert AS_THE_PAPER_SAYS.keys() == {c.id for c in ALL.values() if c.kind == "direction"}
+
+
+@pytest.mark.parametrize("claim_id", ALL)
+def test_a_claim_is_whole(claim_id):
+    claim = ALL[claim_id]
+    assert claim.figure.count("[V") + claim.figure.count("[M") or "not quoted" in claim.figure
+    if claim.measure is None:
+        assert claim.not_run and claim.kind == "accelerator"
+    else:
+        assert claim.rules and claim.ours and claim.baseline and claim.seeds >= 3
+
+
+def test_what_is_kept_is_of_the_claims_as_they_stand():
+    for paper in {claim.paper for claim in ALL.values()}:
+        for claim_id, entry in ledger.results(paper).items():
+            claim = ALL[claim_id]
+            again = f"python -m launch.reproduce --paper={paper} --claim={claim_id}"
+            assert entry["fingerprint"] == claim.fingerprint, f"{claim_id} has changed: {again}"
+            found = ledger.judge(claim, ledger.measurements(claim))
+            assert entry["name"] == found.name and entry["reason"] == found.reason, again
