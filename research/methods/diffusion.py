@@ -39,7 +39,8 @@ class Diffusion(Method):
     also `label`, integers of shape (B,), trained as the null label with probability
     `label_dropout`. `network.apply({'params': p}, x, t, labels, train=..., rngs=...)` predicts
     eps, x0 or v; the losses 'hybrid' and 'vlb' learn the variance too and take twice the channels.
-    `evaluate` estimates the bound from `bound_terms` of its terms.
+    `evaluate` estimates the bound from `bound_terms` of its terms (timesteps - 1 are all), of a
+    chain with the variance `bound_variance` where none is learned.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Diffusion(Method):
         num_classes: int = 0,
         label_dropout: float = 0.1,
         bound_terms: int = 16,
+        bound_variance: Variance = "beta_tilde",
     ):
         one_of("schedule", schedule, SCHEDULES)
         one_of("prediction", prediction, PREDICTIONS)
@@ -65,7 +67,7 @@ class Diffusion(Method):
         self.schedule, self.timesteps = SCHEDULES[schedule](timesteps), timesteps
         self.prediction, self.loss_name = prediction, loss
         self.learned_variance = loss in LEARNED_VARIANCE
-        self.variance: Variance = "learned" if self.learned_variance else "beta_tilde"
+        self.bound_variance: Variance = "learned" if self.learned_variance else bound_variance
         self.num_classes, self.label_dropout = num_classes, label_dropout
         self.bound_terms = bound_terms
         self._draw = jax.jit(self.draw, static_argnames=("count", "solver", "steps", "eta"))
@@ -129,7 +131,7 @@ class Diffusion(Method):
             x0,
             named(rng, "bound"),
             levels=self.levels,
-            variance=self.variance,
+            variance=self.bound_variance,
             terms=self.bound_terms,
         )
         t = jax.random.randint(named(rng, "t"), (len(x0),), 1, self.timesteps + 1)

@@ -47,7 +47,7 @@ def from_betas(betas: Float[np.ndarray, " T"]) -> Schedule:
     """The schedule of times 0..T with alpha-bar_t = prod (1 - beta), alpha-bar_0 = 1."""
     log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-np.minimum(betas, 0.999)))])
     t = np.arange(len(betas) + 1, dtype=np.float64)
-    return Schedule(t, np.exp(log_alpha_bar / 2), np.sqrt(-np.expm1(log_alpha_bar)))
+    return Schedule(t, np.exp(log_alpha_bar / 2), np.sqrt(np.abs(np.expm1(log_alpha_bar))))
 
 
 def respaced(schedule: Schedule, steps: int) -> Schedule:

@@ -1,0 +1,101 @@
+"""The UNet: sizes, what it depends on, and that every parameter learns."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research.errors import InputError
+from research.networks.unet import UNet, depth_to_space, sinusoidal, space_to_depth
+
+TINY = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "head_channels": 8}
+
+
+def made(network, shape=(2, 8, 8, 1)):
+    """Parameters away from DDPM's zeros, an image and times."""
+    x, t = jax.random.normal(jax.random.key(1), shape), jnp.array([3.0, 900.0])
+    params = jax.jit(network.init)(jax.random.key(0), x, t)["params"]
+    leaves, structure = jax.tree.flatten(params)
+    rngs = jax.random.split(jax.random.key(2), len(leaves))
+    moved = [p + 0.1 * jax.random.normal(r, p.shape) for p, r in zip(leaves, rngs, strict=True)]
+    return {"params": jax.tree.unflatten(structure, moved)}, x, t
+
+
+@pytest.mark.parametrize(
+    ("side", "multipliers", "patch_size"), [(28, (1, 1, 1), 1), (28, (1, 1), 2), (7, (1,), 1)]
+)
+def test_output_has_the_shape_of_the_image(side, multipliers, patch_size):
+    network = UNet(
+        channels=4, multipliers=multipliers, blocks=1, patch_size=patch_size, out_factor=2
+    )
+    x = jnp.zeros((2, side, side, 3))
+    output, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), x, jnp.zeros(2))
+    assert output.shape == (2, side, side, 6) and output.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("side", "patch_size"), [(14, 1), (9, 3)])
+def test_a_side_that_cannot_be_halved_is_named(side, patch_size):
+    network = UNet(**TINY | {"multipliers": (1, 1, 1), "patch_size": patch_size})
+    with pytest.raises(InputError, match=f"side of {side} "):
+        network.init(jax.random.key(0), jnp.zeros((1, side, side, 1)), jnp.zeros(1))
+
+
+def test_zero_before_training():
+    x = jnp.ones((1, 8, 8, 1))
+    output, _ = jax.jit(UNet(**TINY).init_with_output)(jax.random.key(0), x, jnp.zeros(1))
+    np.testing.assert_array_equal(output, 0)
+
+
+@pytest.mark.parametrize("scale_shift", [True, False])
+def test_every_parameter_gets_a_gradient(scale_shift):
+    network = UNet(**TINY, num_classes=3, scale_shift=scale_shift)
+    variables, x, t = made(network)
+    labels = jnp.array([0, 2])
+    loss = jax.jit(jax.grad(lambda v: jnp.sum(network.apply(v, x, t, labels) ** 3)))
+    gradient = loss(variables)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert jnp.any(leaf != 0), jax.tree_util.keystr(path)
+
+
+def test_time_and_class_and_dropout_matter_and_examples_do_not_mix():
+    network = UNet(**TINY, num_classes=3, dropout=0.3)
+    variables, x, t = made(network)
+    labels = jnp.array([0, 2])
+    apply = jax.jit(network.apply, static_argnames="train")
+    output = apply(variables, x, t, labels)
+    assert not np.allclose(output, apply(variables, x, t + 50, labels), atol=1e-3)
+    assert not np.allclose(output, apply(variables, x, t, jnp.array([1, 2])), atol=1e-3)
+    null = apply(variables, x, t, jnp.array([3, 3]))
+    np.testing.assert_array_equal(null, apply(variables, x, t))
+    rngs = {"dropout": jax.random.key(4)}
+    trained = apply(variables, x, t, labels, train=True, rngs=rngs)
+    assert not np.allclose(output, trained, atol=1e-3)
+    other = apply(variables, x.at[1].set(0), t, labels)
+    np.testing.assert_allclose(other[0], output[0], atol=1e-5)
+
+
+def test_computes_in_bfloat16_with_float32_parameters():
+    network = UNet(**TINY, dtype=jnp.bfloat16)
+    variables, x, t = made(network)
+    output = jax.jit(network.apply)(variables, x, t)
+    assert output.dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    exact = jax.jit(UNet(**TINY).apply)(variables, x, t)
+    assert 0 < jnp.abs(output - exact).max() < 0.1 * jnp.abs(exact).max()
+
+
+def test_patches_fold_and_unfold():
+    x = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
+    folded = space_to_depth(x, 2)
+    assert folded.shape == (2, 2, 3, 12)
+    np.testing.assert_array_equal(folded[0, 0, 0, :3], x[0, 0, 0])
+    np.testing.assert_array_equal(folded[0, 0, 0, 3:6], x[0, 0, 1])
+    np.testing.assert_array_equal(depth_to_space(folded, 2), x)
+
+
+def test_sinusoidal_embedding_tells_times_apart():
+    embedding = sinusoidal(jnp.arange(1000.0), 32)
+    assert embedding.shape == (1000, 32)
+    gram = embedding @ embedding.T / 16
+    np.testing.assert_allclose(jnp.diag(gram), 1, atol=1e-4)
+    assert (gram - jnp.eye(1000)).max() < 0.9999
