@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
             sys.exit(_line(error))
 
     def guarded(argv: list[str]) -> None:
-        logging.set_verbosity(logging.ERROR)
+        # Libraries log what their threads raised; it is raised here too, and told once.
+        logging.set_verbosity(logging.FATAL)
         keep_compiled_programs()
         try:
             main(argv)
@@ -36,7 +38,12 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            sys.exit(_line(InputError(f"the disk is full: {error.filename or error}")))
+            print(
+                _line(InputError(f"the disk is full: {error.filename or error}")), file=sys.stderr
+            )
+            sys.stderr.flush()
+            # Exit handlers would flush event files, and fail on the full disk again.
+            os._exit(1)
 
     app.run(guarded, flags_parser=parse)
 

@@ -1,10 +1,13 @@
 """Checkpoints: state, data iterator and manifest together, sealed by a hash of every file."""
 
+import contextlib
+import errno
 import hashlib
 import json
+import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain.checkpoint
@@ -52,29 +55,24 @@ class Checkpoints:
 
     def save(self, state: TrainState, iterator: Any, manifest: dict[str, Any]) -> None:
         """Starts saving the state under its own step; returns once the state may be donated."""
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state),
-                data=grain.checkpoint.CheckpointSave(iterator),
-                manifest=ocp.args.JsonSave(manifest),
-            ),
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(state),
+            data=grain.checkpoint.CheckpointSave(iterator),
+            manifest=ocp.args.JsonSave(manifest),
         )
+        with full_disk_is_an_os_error(self._directory):
+            self._manager.save(int(state.step), args=items)
 
     def restore(self, like: TrainState, iterator: Any) -> TrainState:
         """The newest state, laid out as `like` (shapes and shardings), and `iterator` beside it."""
-        restored = self._manager.restore(
-            self.latest,
-            args=ocp.args.Composite(
-                state=_restore_args(like), data=grain.checkpoint.CheckpointRestore(iterator)
-            ),
-        )
-        return restored["state"]
+        items = {"data": grain.checkpoint.CheckpointRestore(iterator)}
+        return _restore(self._manager, self.latest, like, **items)
 
     def wait(self) -> None:
         """Blocks until every save has ended; raises what a save raised."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        with full_disk_is_an_os_error(self._directory):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
 
     def close(self) -> None:
         """Ends the last save and frees the threads."""
@@ -100,7 +98,7 @@ def load(directory: pathlib.Path, like: TrainState) -> TrainState:
     manager = ocp.CheckpointManager(
         directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
     )
-    return manager.restore(max(good), args=ocp.args.Composite(state=_restore_args(like)))["state"]
+    return _restore(manager, max(good), like)
 
 
 def steps(directory: pathlib.Path) -> list[int]:
@@ -123,6 +121,17 @@ def file_hashes(directory: pathlib.Path) -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def full_disk_is_an_os_error(directory: pathlib.Path) -> Iterator[None]:
+    """TensorStore calls a full disk a ValueError: raises the OSError that it is."""
+    try:
+        yield
+    except ValueError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory)) from error
+
+
 def _damage(directory: pathlib.Path) -> str | None:
     try:
         sealed = json.loads((directory / SEAL).read_text())
@@ -133,8 +142,16 @@ def _damage(directory: pathlib.Path) -> str | None:
     return f"{wrong[0]} is not what was saved" if wrong else None
 
 
-def _restore_args(like: TrainState) -> Any:
+def _restore(
+    manager: ocp.CheckpointManager, step: int | None, like: TrainState, **items: Any
+) -> TrainState:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-    return ocp.args.PyTreeRestore(
-        like, restore_args=checkpoint_utils.construct_restore_args(like, shardings)
-    )
+    arguments = checkpoint_utils.construct_restore_args(like, shardings)
+    state = ocp.args.PyTreeRestore(like, restore_args=arguments)
+    try:
+        return manager.restore(step, args=ocp.args.Composite(state=state, **items))["state"]
+    except ValueError as error:
+        raise InputError(
+            f"checkpoint {step} in {manager.directory} was made by other code, its state does not "
+            f"fit: {' '.join(str(error).split())[:300]}"
+        ) from error

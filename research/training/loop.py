@@ -108,7 +108,13 @@ def state_layout(method: Method, *, example: Batch, mesh: Mesh, rules: Rules) ->
 def initial_state(method: Method, rng: Rng, *, example: Batch, layout: TrainState) -> TrainState:
     """The state before the first step, laid out as `layout`."""
     shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
-    return jax.jit(method.init, out_shardings=shardings)(named(rng, "init"), example)
+    # It runs once: compiling it well would take longer than running it badly.
+    init = jax.jit(
+        method.init,
+        out_shardings=shardings,
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
+    return init(named(rng, "init"), example)
 
 
 def compiled_step(method: Method, mesh: Mesh, layout: TrainState) -> Any:
