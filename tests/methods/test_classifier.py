@@ -1,0 +1,44 @@
+"""The classifier: cross-entropy's value, and that it learns digits and draws nothing."""
+
+import jax
+import numpy as np
+import pytest
+
+from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import build
+
+
+@pytest.fixture(scope="module")
+def debug():
+    experiment = build(load_config("configs/classifier.py:digits_debug"))
+    state = jax.jit(experiment.method.init)(jax.random.key(0), experiment.example())
+    return experiment, state
+
+
+def test_cross_entropy_and_accuracy(debug):
+    experiment, state = debug
+    batch = next(experiment.iterator())
+    metrics = experiment.method.evaluate(state, batch, jax.random.key(0))
+    images = batch["image"].astype(np.float32) / 8 - 1
+    logits, _ = experiment.method.network.apply({"params": state.params["model"]}, images)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    own = probabilities[np.arange(len(images)), batch["label"]]
+    np.testing.assert_allclose(metrics["loss"], -np.log(own), rtol=1e-5)
+    np.testing.assert_array_equal(metrics["accuracy"], probabilities.argmax(1) == batch["label"])
+
+
+def test_learns_a_batch(debug):
+    experiment, state = debug
+    batch, step = next(experiment.iterator()), jax.jit(experiment.method.step)
+    losses = []
+    for index in range(100):
+        state, metrics = step(state, batch, jax.random.key(index))
+        losses.append(float(metrics["model/loss"]))
+    assert losses[-1] < losses[0]
+
+
+def test_draws_no_samples(debug):
+    experiment, state = debug
+    with pytest.raises(InputError, match="draws no samples"):
+        experiment.method.sample(state, jax.random.key(0), count=1)

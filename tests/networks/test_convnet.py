@@ -1,0 +1,22 @@
+"""The small classifier: shapes, and every parameter is used."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.networks.convnet import ConvNet, halved
+
+
+def test_shapes_and_gradients():
+    network = ConvNet(num_classes=10, width=4, features=6)
+    images = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+    params = jax.jit(network.init)(jax.random.key(1), images)
+    logits, features = network.apply(params, images)
+    assert logits.shape == (3, 10) and features.shape == (3, 6)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(network.apply(p, images)[0] ** 2)))(params)
+    assert all(jnp.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
+
+
+def test_halved_takes_the_maximum():
+    images = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(halved(images)[0, :, :, 0], [[5, 7], [13, 15]])

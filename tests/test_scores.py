@@ -1,0 +1,99 @@
+"""Scores: their order from real data to noise, determinism, and the file."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from research.data import datasets
+from research.errors import InputError
+from research.scores import (
+    BASELINES,
+    anchor_scores,
+    print_scores,
+    read_scores,
+    scaled,
+    score_images,
+    to_levels,
+    write_scores,
+)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    """What a middling model draws: real images under noise."""
+    images = scaled(datasets.load("digits", "train").arrays()["image"][:120], 17)
+    noise = np.random.default_rng(0).normal(size=images.shape)
+    return (images + 0.3 * noise).clip(-1, 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def scores(samples):
+    return score_images(samples, "digits")
+
+
+def test_from_real_to_noise(scores):
+    for score in scores:
+        sign = 1 if score.better == "lower" else -1
+        floor, ours, *trivial = (
+            sign * value for value in (score.floor, score.value, *score.baselines.values())
+        )
+        assert floor < ours < min(trivial) or score.metric.startswith("confident_share")
+    share = scores[-1]
+    assert share.floor > 0.9 > 0.6 > max(share.baselines.values())
+
+
+def test_names_say_by_what_and_of_how_many(scores):
+    assert [score.metric for score in scores] == [
+        "frechet[digits_convnet,n=120,8x8]",
+        "kernel_distance[digits_convnet,n=120,8x8]",
+        "precision[digits_convnet,n=120,8x8,k=3]",
+        "recall[digits_convnet,n=120,8x8,k=3]",
+        "density[digits_convnet,n=120,8x8,k=5]",
+        "coverage[digits_convnet,n=120,8x8,k=5]",
+        "confident_share[digits_judge,n=120,8x8,p>0.9]",
+    ]
+    assert {score.sample_count for score in scores} == {120}
+    assert not any(re.search(r"\bfid\b", score.metric, re.IGNORECASE) for score in scores)
+
+
+def test_deterministic(samples, scores):
+    anchor_scores.cache_clear()
+    assert score_images(samples, "digits") == scores
+    assert score_images(samples, "digits", seed=1)[0].floor != scores[0].floor
+
+
+def test_the_file(scores, tmp_path, capsys):
+    path = tmp_path / "scores.json"
+    write_scores(path, scores, test_metrics={})
+    assert read_scores(path) == scores
+    row = json.loads(path.read_text())["scores"][0]
+    assert set(row) == {field.name for field in dataclasses.fields(scores[0])}
+    assert set(row["baselines"]) == set(BASELINES)
+    print_scores(scores)
+    table = capsys.readouterr().out
+    assert "[digits_judge,n=120,8x8,p>0.9]" in table and f"{scores[0].value:.4g}" in table
+    path.write_text(json.dumps({"schema_version": 0, "scores": []}))
+    with pytest.raises(InputError, match="schema version 0"):
+        read_scores(path)
+
+
+def test_levels_and_back():
+    integers = np.arange(17, dtype=np.uint8).reshape(1, 17, 1, 1)
+    images = scaled(integers, 17)
+    assert images.min() == -1 and images.max() == 1
+    np.testing.assert_array_equal(to_levels(images + 0.05, 17), integers)
+    np.testing.assert_array_equal(to_levels(3 * np.sign(images), 17)[0, [0, 16], 0, 0], [0, 16])
+
+
+def test_bad_input(samples):
+    with pytest.raises(InputError, match="digits has 360"):
+        score_images(np.concatenate([samples] * 4), "digits")
+    with pytest.raises(InputError, match="not finite"):
+        score_images(samples * np.nan, "digits")
+    with pytest.raises(InputError, match="more than 3 rows"):
+        score_images(samples[:3], "digits")
+    with pytest.raises(InputError, match="takes images of 8x8x1"):
+        score_images(samples[:, :4], "digits")
