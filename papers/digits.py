@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from research.data import datasets
 from research.errors import InputError
 from research.evaluation.frechet import frechet_distance
 from research.experiment import Experiment, build
-from research.extractors import extractor
+from research.extractors import RECIPES, extractor
 from research.run import plain, run
 from research.scores import anchor_scores, reference_features, scaled, to_levels
 from research.training.state import TrainState
@@ -40,9 +41,12 @@ def config(name: str, seed: int = 0) -> ConfigDict:
     return made
 
 
-def settings(*names: str) -> dict[str, Any]:
-    """What the measurements on these models depend on: their resolved configs."""
-    return {name: plain(config(name)) for name in names}
+def settings(*names: str, classifiers: Sequence[str] = ()) -> dict[str, Any]:
+    """What measurements on these models by these classifiers depend on: the resolved configs."""
+    recipes = {name: load_config(f"configs/classifier.py:{RECIPES[name]}") for name in classifiers}
+    return {name: plain(config(name)) for name in names} | {
+        name: plain(recipe) for name, recipe in recipes.items()
+    }
 
 
 def trained(name: str, seed: int) -> tuple[Experiment, TrainState]:

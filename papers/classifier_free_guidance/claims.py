@@ -93,7 +93,9 @@ PROTOCOL = (
     f"{'/'.join(f'{w:g}' for w in SCALES)}; "
 )
 TABLE = "ImageNet-64, p_uncond 0.1, w = 0/0.1/0.5/1/4: "
-SETTINGS = {"scales": SCALES, "count": COUNT, "steps": STEPS} | digits.settings("cosine_simple")
+SETTINGS = {"scales": SCALES, "count": COUNT, "steps": STEPS} | digits.settings(
+    "cosine_simple", classifiers=[digits.EXTRACTOR, JUDGE]
+)
 CLAIMS = [
     Claim(
         id="classifier_free_guidance.implicit_classifier",

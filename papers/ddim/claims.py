@@ -145,7 +145,8 @@ CLAIMS = [
             *("eta1_5", "eta1_10", "eta1_20", "eta1_50", "eta1_100", "beta_10", "beta_100"),
         ],
         baseline=["test_images", "per_pixel_gaussian"],
-        settings={"count": COUNT, "steps": STEPS} | digits.settings("cosine_simple"),
+        settings={"count": COUNT, "steps": STEPS}
+        | digits.settings("cosine_simple", classifiers=[digits.EXTRACTOR]),
     ),
     Claim(
         id="ddim.consistency",

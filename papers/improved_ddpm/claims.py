@@ -11,6 +11,7 @@ from research.data import datasets
 from research.methods.denoising import scaled
 from research.methods.diffusion import Diffusion
 from research.methods.variational_bound import bits_per_dim
+from research.sampling.ancestral import Variance
 from research.training.optimizers import averaged
 
 COUNT, TERMS = 360, 100
@@ -20,12 +21,15 @@ MODELS = ("linear_simple", "cosine_simple", "cosine_hybrid")
 
 def measure_likelihood(seed: int) -> Measurement:
     """Bits a dimension of the test images by schedule and loss, and of two trivial models."""
-    found = {name: test_bits(name, seed) for name in MODELS}
+    found = {"cosine_hybrid": bits_on_test("cosine_hybrid", seed, "learned")}
+    for name in ("linear_simple", "cosine_simple"):
+        # The better of the fixed variances: the ordering must not come from a bad choice of one.
+        found[name] = min(bits_on_test(name, seed, variance) for variance in ("beta", "beta_tilde"))
     data = datasets.load("digits", "train")
     return found | {"uniform": float(np.log2(data.levels)), "per_pixel_counts": counts_bits()}
 
 
-def test_bits(name: str, seed: int) -> float:
+def bits_on_test(name: str, seed: int, variance: Variance) -> float:
     """The variational bound on the test images given their labels, in bits a dimension."""
     experiment, state = digits.trained(name, seed)
     method, test = experiment.method, experiment.test_data.arrays()
@@ -41,7 +45,7 @@ def test_bits(name: str, seed: int) -> float:
             images,
             rng,
             levels=method.levels,
-            variance=method.variance,
+            variance=variance,
             terms=TERMS,
         )
 
@@ -87,7 +91,8 @@ CLAIMS = [
         figures={"linear_simple": 3.37, "cosine_simple": 3.26, "cosine_hybrid": 3.17},
         kind="direction",
         protocol=f"{digits.CONFIG} with each schedule and loss, T = 1000, no dropout in any; the "
-        f"bound on all test images given their labels, {TERMS} of its terms.",
+        f"bound on all test images given their labels, {TERMS} of its terms; with the simple loss "
+        "the better of beta and beta-tilde.",
         measure=measure_likelihood,
         rules=[ordered("cosine_hybrid", "linear_simple")],
         ours=MODELS,
@@ -112,7 +117,7 @@ CLAIMS = [
         ],
         baseline=["test_images", "per_pixel_gaussian"],
         settings={"count": COUNT, "steps": SPACINGS}
-        | digits.settings("cosine_simple", "cosine_hybrid"),
+        | digits.settings("cosine_simple", "cosine_hybrid", classifiers=[digits.EXTRACTOR]),
     ),
     Claim(
         id="improved_ddpm.cifar10",
