@@ -140,6 +140,12 @@ def anchor_scores(
     dataset: str, extractor: str, count: int, seed: int
 ) -> dict[str, dict[str, Measured]]:
     """What `measure` says of `count` test images (`floor`) and of `count` of each baseline."""
+    sets = anchor_images(dataset, count, seed)
+    return {name: measure(images, dataset, extractor, seed) for name, images in sets.items()}
+
+
+def anchor_images(dataset: str, count: int, seed: int) -> dict[str, Images]:
+    """`count` test images, and as many of uniform noise and of a Gaussian fitted to each pixel."""
     train, test = datasets.load(dataset, "train"), datasets.load(dataset, "test")
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(test), count, replace=False))
@@ -148,12 +154,11 @@ def anchor_scores(
     pixels = train.arrays()["image"]
     mean, std = (f(pixels, axis=0, dtype=np.float64) for f in (np.mean, np.std))
     gaussian = (mean + std * rng.standard_normal(shape)) * 2 / (train.levels - 1) - 1
-    sets = {
+    return {
         "floor": scaled(test.arrays()["image"][chosen], test.levels),
         "uniform_noise": scaled(noise, train.levels),
-        "per_pixel_gaussian": gaussian.astype(np.float32),
+        "per_pixel_gaussian": gaussian.clip(-1, 1).astype(np.float32),
     }
-    return {name: measure(images, dataset, extractor, seed) for name, images in sets.items()}
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from research.data import datasets
 from research.errors import InputError
 from research.scores import (
     BASELINES,
+    anchor_images,
     anchor_scores,
     print_scores,
     read_scores,
@@ -78,6 +79,22 @@ def test_the_file(scores, tmp_path, capsys):
     path.write_text(json.dumps({"schema_version": 0, "scores": []}))
     with pytest.raises(InputError, match="schema version 0"):
         read_scores(path)
+
+
+def test_what_stands_beside():
+    images = anchor_images("digits", 360, seed=0)
+    assert {len(set_) for set_ in images.values()} == {360}
+    # All test images are taken, in order; the noise has each level equally often.
+    test = scaled(datasets.load("digits", "test").arrays()["image"], 17)
+    np.testing.assert_array_equal(images["floor"], test)
+    counts = np.bincount(to_levels(images["uniform_noise"], 17).ravel(), minlength=17)
+    assert np.abs(counts / counts.sum() - 1 / 17).max() < 4 * np.sqrt(1 / 17 / counts.sum())
+    pixel = scaled(datasets.load("digits", "train").arrays()["image"], 17)[:, 2, 2, 0]
+    gaussian = np.random.default_rng(1).normal(pixel.mean(), pixel.std(), 100_000).clip(-1, 1)
+    drawn = images["per_pixel_gaussian"][:, 2, 2, 0]
+    assert abs(drawn.mean() - gaussian.mean()) < 4 * gaussian.std() / np.sqrt(360)
+    assert abs(drawn.std() - gaussian.std()) < 4 * gaussian.std() / np.sqrt(720)
+    assert np.abs(images["per_pixel_gaussian"]).max() == 1
 
 
 def test_levels_and_back():

@@ -56,3 +56,4 @@ def test_photographs_have_their_imagenet_class():
         probabilities = network.probabilities(images)
         assert probabilities.argmax() == label and probabilities.max() > 0.1
         assert network.features(images).shape == (1, network.dim)
+        assert network.size(images).endswith("->224x224")
