@@ -1,6 +1,7 @@
 """The classifier: cross-entropy's value, and that it learns digits and draws nothing."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ def test_cross_entropy_and_accuracy(debug):
     experiment, state = debug
     batch = next(experiment.iterator())
     metrics = experiment.method.evaluate(state, batch, jax.random.key(0))
-    images = batch["image"].astype(np.float32) / 8 - 1
+    images = jnp.asarray(batch["image"], jnp.float32) / 8 - 1
     logits, _ = experiment.method.network.apply({"params": state.params["model"]}, images)
     probabilities = np.asarray(jax.nn.softmax(logits))
     own = probabilities[np.arange(len(images)), batch["label"]]
