@@ -49,7 +49,7 @@ CLAIMS = [
         statement="Resampling brings the filled part into the distribution given the known one; "
         "replacing the known part alone does not.",
         source="section 4.2, algorithm 1",
-        figure="shown in images; exact here: error 0 as resamples grow [V]",
+        figure="shown in images; here error 0 as resamples grow [M]",
         figures={"slope_error": 0, "variance_error": 0},
         kind="exact",
         protocol=f"Two Gaussians of correlation {CORRELATION} with their exact denoiser, the first "
