@@ -11,6 +11,10 @@ from jaxtyping import Array, Float, Int
 
 from research.errors import InputError
 
+# DDPM's initializer.
+UNIFORM = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+ZEROS = nn.initializers.zeros
+
 
 class UNet(nn.Module):
     """Maps a noisy image and its time to an image of `out_factor` times its channels.
@@ -84,8 +88,8 @@ class UNet(nn.Module):
         """The (B, 4 channels) embedding of time and class that every residual block reads."""
         width = 4 * self.channels
         e = sinusoidal(t, self.channels).astype(self.dtype)
-        e = nn.silu(nn.Dense(width, dtype=self.dtype, name="time_0")(e))
-        e = nn.Dense(width, dtype=self.dtype, name="time_1")(e)
+        e = nn.silu(dense(width, self.dtype, name="time_0")(e))
+        e = dense(width, self.dtype, name="time_1")(e)
         if self.num_classes:
             if labels is None:
                 labels = jnp.full(t.shape, self.num_classes, jnp.int32)
@@ -118,7 +122,7 @@ class ResidualBlock(nn.Module):
         h = nn.silu(group_norm(self.dtype, x.shape[-1], name="norm_0")(x))
         h = conv(self.channels, self.dtype, name="conv_0")(h)
         width = self.channels * (2 if self.scale_shift else 1)
-        e = nn.Dense(width, dtype=self.dtype, name="embedding")(embedding)[:, None, None, :]
+        e = dense(width, self.dtype, name="embedding")(embedding)[:, None, None, :]
         norm = group_norm(self.dtype, self.channels, name="norm_1")
         if self.scale_shift:
             scale, shift = jnp.split(e, 2, axis=-1)
@@ -128,7 +132,7 @@ class ResidualBlock(nn.Module):
         h = nn.Dropout(self.dropout, deterministic=not train)(nn.silu(h))
         h = conv(self.channels, self.dtype, zero=True, name="conv_1")(h)
         if x.shape[-1] != self.channels:
-            x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
+            x = dense(self.channels, self.dtype, name="skip")(x)
         return x + h
 
 
@@ -143,19 +147,23 @@ class SelfAttention(nn.Module):
         batch, height, width, channels = x_BxHxWxC.shape
         heads = max(1, channels // self.head_channels)
         h = group_norm(self.dtype, channels, name="norm")(x_BxHxWxC)
-        qkv = nn.Dense(3 * channels, dtype=self.dtype, name="qkv")(h)
+        qkv = dense(3 * channels, self.dtype, name="qkv")(h)
         q, k, v = jnp.split(qkv.reshape(batch, height * width, heads, -1), 3, axis=-1)
         logits_BxNxQxK = jnp.einsum("bqnd,bknd->bnqk", q, k) / math.sqrt(q.shape[-1])
         weights = jax.nn.softmax(logits_BxNxQxK.astype(jnp.float32)).astype(self.dtype)
         h = jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(x_BxHxWxC.shape)
-        zeros = nn.initializers.zeros
-        return x_BxHxWxC + nn.Dense(channels, dtype=self.dtype, kernel_init=zeros, name="out")(h)
+        return x_BxHxWxC + dense(channels, self.dtype, zero=True, name="out")(h)
 
 
 def conv(channels: int, dtype: Any, *, name: str, stride: int = 1, zero: bool = False) -> nn.Conv:
     """A 3x3 convolution; `zero` makes it output 0 before training, as DDPM's last ones do."""
-    init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
+    init = ZEROS if zero else UNIFORM
     return nn.Conv(channels, (3, 3), stride, dtype=dtype, kernel_init=init, name=name)
+
+
+def dense(width: int, dtype: Any, *, name: str, zero: bool = False) -> nn.Dense:
+    """A matrix product along the channels; `zero` as for `conv`."""
+    return nn.Dense(width, dtype=dtype, kernel_init=ZEROS if zero else UNIFORM, name=name)
 
 
 def group_norm(dtype: Any, channels: int, *, name: str) -> nn.GroupNorm:

@@ -12,13 +12,11 @@ TINY = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "head_channels": 8}
 
 
 def made(network, shape=(2, 8, 8, 1)):
-    """Parameters away from DDPM's zeros, an image and times."""
-    x, t = jax.random.normal(jax.random.key(1), shape), jnp.array([3.0, 900.0])
-    params = jax.jit(network.init)(jax.random.key(0), x, t)["params"]
-    leaves, structure = jax.tree.flatten(params)
-    rngs = jax.random.split(jax.random.key(2), len(leaves))
-    moved = [p + 0.1 * jax.random.normal(r, p.shape) for p, r in zip(leaves, rngs, strict=True)]
-    return {"params": jax.tree.unflatten(structure, moved)}, x, t
+    """Random parameters, none of DDPM's zeros among them, an image and times."""
+    draw = np.random.default_rng(0).normal
+    x, t = jnp.array(draw(size=shape), jnp.float32), jnp.array([3.0, 900.0])
+    variables = jax.eval_shape(network.init, jax.random.key(0), x, t)
+    return jax.tree.map(lambda p: jnp.array(draw(size=p.shape) / 4, p.dtype), variables), x, t
 
 
 @pytest.mark.parametrize(
