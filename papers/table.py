@@ -1,12 +1,17 @@
 """The table of claims: the rows that commands print, and papers/README.md made of them."""
 
 import math
-from collections.abc import Iterable, Sequence
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from papers import ledger
 from papers.ledger import Claim
 from papers.rules import estimate
+from research.scores import BASELINES, read_scores
+
+VERDICTS = ("REPRODUCED", "DIRECTION HOLDS", "FAILED", "NOT RUN")
 
 HEADER = """# Claims, measured
 
@@ -115,7 +120,59 @@ def _seeds(r: dict[str, Any]) -> str:
     return f"{r['seeds']} seed{'' if r['seeds'] == 1 else 's'}"
 
 
-def write() -> None:
-    """Rewrites papers/README.md from the claims and what is kept of them."""
+def summary(rows: Sequence[dict[str, Any]]) -> str:
+    """How many claims of each paper have each verdict."""
+    lines = [
+        f"| paper | {' | '.join(VERDICTS)} |",
+        f"| --- |{' --- |' * len(VERDICTS)}",
+    ]
+    for paper in dict.fromkeys(r["paper"] for r in rows):
+        verdicts = [r["verdict"] for r in rows if r["paper"] == paper]
+        counts = " | ".join(str(verdicts.count(verdict) or "") for verdict in VERDICTS)
+        lines.append(f"| [{paper}](papers/{paper}/README.md) | {counts} |")
+    return "\n".join(lines)
+
+
+def scores_table(path: pathlib.Path) -> str:
+    """A run's scores.json as Markdown: ours, the floor and the baselines."""
+    lines = [
+        "| metric | better | ours | real test images | uniform noise | per-pixel Gaussian |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for score in read_scores(path):
+        values = (score.value, score.floor, *(score.baselines[name] for name in BASELINES))
+        shown = " | ".join(f"{value:.3g}" for value in values)
+        lines.append(f"| `{score.metric}` | {score.better} | {shown} |")
+    return "\n".join(lines)
+
+
+def readme(text: str, blocks: Mapping[str, str]) -> str:
+    """README.md with each block between `<!-- NAME: ... -->` and `<!-- /NAME -->` made anew."""
+    for name, block in blocks.items():
+        pattern = rf"(<!-- {name}: .*?-->\n).*?(<!-- /{name} -->)"
+        text, found = re.subn(
+            pattern, lambda m, block=block: f"{m[1]}{block}\n{m[2]}", text, flags=re.DOTALL
+        )
+        if found != 1:
+            raise ValueError(f"README.md has {found} blocks named {name}, not 1")
+    return text
+
+
+def pages() -> dict[pathlib.Path, str]:
+    """What the generated pages should hold, by path: papers/README.md and README.md's blocks."""
     rows = [row(claim) for claim in ledger.claims()]
-    (ledger.PAPERS_DIR / "README.md").write_text(markdown(rows))
+    front = ledger.PAPERS_DIR.parent / "README.md"
+    blocks = {"claims": summary(rows)} | {
+        f"scores-{data}": scores_table(ledger.PAPERS_DIR / "ddpm" / f"{data}_scores.json")
+        for data in ("digits", "mnist")
+    }
+    return {
+        ledger.PAPERS_DIR / "README.md": markdown(rows),
+        front: readme(front.read_text(), blocks),
+    }
+
+
+def write() -> None:
+    """Rewrites the generated pages from the claims and what is kept of them."""
+    for path, text in pages().items():
+        path.write_text(text)

@@ -10,10 +10,14 @@ from research.configuration import load_config
 PAPERS = sorted({claim.paper for claim in ledger.claims()})
 
 
-def test_the_table_is_current():
-    rows = [table.row(claim) for claim in ledger.claims()]
-    written = (ledger.PAPERS_DIR / "README.md").read_text()
-    assert written == table.markdown(rows), "python -m launch.reproduce --write_table"
+def test_the_generated_pages_are_current():
+    for path, text in table.pages().items():
+        assert path.read_text() == text, f"{path}: python -m launch.reproduce --write_table"
+
+
+def test_the_readme_block_that_is_missing_is_an_error():
+    with pytest.raises(ValueError, match="0 blocks named claims"):
+        table.readme("no block here", {"claims": "| a |"})
 
 
 @pytest.mark.parametrize("paper", PAPERS)
