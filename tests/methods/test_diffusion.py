@@ -15,7 +15,7 @@ from research.networks.unet import UNet
 from research.sampling.denoisers import Prediction
 from research.sampling.schedules import cosine
 
-RNG = jax.random.key(0)
+RNG = jax.random.key(0, impl="rbg")  # compiles in half the time
 BATCH = {
     "image": np.tile(np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1), (16, 1, 1, 1)),
     "label": np.arange(16, dtype=np.int32) % 3,
@@ -174,8 +174,9 @@ def test_hybrid_loss_teaches_the_variance_only():
         return jnp.sum(bound_loss(name, prediction, schedule, x0, x, t, levels=17))
 
     at = jnp.zeros((3, 2)), jnp.full((3, 2), 0.4)
-    of_mean, of_variance = jax.grad(loss, argnums=(1, 2))("hybrid", *at)
-    full_mean, full_variance = jax.grad(loss, argnums=(1, 2))("vlb", *at)
+    gradient = jax.jit(jax.grad(loss, argnums=(1, 2)), static_argnums=0)
+    of_mean, of_variance = gradient("hybrid", *at)
+    full_mean, full_variance = gradient("vlb", *at)
     assert bool((of_mean == 0).all()) and bool((full_mean != 0).all())
     np.testing.assert_allclose(of_variance, full_variance / 1000, rtol=1e-4)
 
