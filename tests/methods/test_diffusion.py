@@ -181,15 +181,29 @@ def test_hybrid_loss_teaches_the_variance_only():
     np.testing.assert_allclose(of_variance, full_variance / 1000, rtol=1e-4)
 
 
+class Echo:
+    """A network that answers with its input plus its time."""
+
+    def apply(self, variables, x, t, labels, **options):
+        return x + t[:, None, None, None]
+
+
 def test_edm_is_preconditioned_as_its_table_says():
-    """At first D = c_skip x; the loss of data of standard deviation sigma_data is then 1."""
-    made = method(EDM, num_classes=0)
-    params = jax.jit(made.init)(RNG, BATCH).params["model"]
+    """2206.00364, Table 1, with sigma_data 0.5."""
+    made = method(EDM, network=Echo())
     x = jax.random.normal(RNG, (3, 4, 4, 1))
     sigma = jnp.array([0.002, 0.5, 80.0])
-    denoised = made.precondition(params, x, sigma, None)
-    c_skip = (0.25 / (0.25 + sigma**2)).reshape(-1, 1, 1, 1)
-    np.testing.assert_allclose(denoised, c_skip * x, rtol=1e-5)
+    s = sigma.reshape(-1, 1, 1, 1)
+    c_skip, c_out = 0.25 / (0.25 + s**2), s * 0.5 / jnp.sqrt(0.25 + s**2)
+    c_in, c_noise = 1 / jnp.sqrt(0.25 + s**2), jnp.log(s) / 4
+    expected = c_skip * x + c_out * (c_in * x + c_noise)
+    np.testing.assert_allclose(made.precondition({}, x, sigma, None), expected, rtol=1e-4)
+
+
+def test_edm_starts_at_a_loss_of_1():
+    """On data of standard deviation sigma_data, when the network's output is 0."""
+    made = method(EDM)
+    params = made.init(RNG, BATCH).params["model"]
     data = 0.5 * jax.random.normal(RNG, (512, 4, 4, 1))
     error = made.denoising_error(params, data, None, jax.random.key(1), train=False)
     assert float(error.mean()) == pytest.approx(1, abs=0.1)

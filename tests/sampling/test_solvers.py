@@ -112,6 +112,19 @@ def test_order_on_a_mixture(solver, order):
     assert slope == pytest.approx(order, abs=0.15)
 
 
+def test_2m_extrapolates_by_the_ratio_of_uneven_steps():
+    """Three steps of h = 1, 3 and 2 in lambda, by hand, with x_0 told to be lambda."""
+    half_log_snr = np.array([3.0, 1.0, -2.0, -3.0])
+    alpha_bar = 1 / (1 + np.exp(-2 * half_log_snr))
+    schedule = Schedule(half_log_snr, np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar))
+    drawn = dpm_solver_2m(lambda x, t: Prediction(t * jnp.ones_like(x)), jnp.ones((1, 1)), schedule)
+    x, (alpha, sigma) = 1.0, (schedule.alpha, schedule.sigma)
+    # D_i = x_0 + (x_0 - x_0 before) / 2r, with r = 1/3 and then 3/2.
+    for i, h, extrapolated in [(2, 1, -3), (1, 3, -2 + 1 * 3 / 2), (0, 2, 1 + 3 * 2 / 6)]:
+        x = sigma[i] / sigma[i + 1] * x - alpha[i] * np.expm1(-h) * extrapolated
+    np.testing.assert_allclose(drawn, x, rtol=1e-5)
+
+
 def test_euler_is_ddim():
     """2010.02502 eq. 14: DDIM at eta 0 is Euler's method in sigma / alpha."""
     schedule = respaced(linear(100), 10)
