@@ -95,7 +95,7 @@ def build(config: ConfigDict) -> Experiment:
     given |= {
         "network": choose(NETWORKS, config, "network", given=given),
         "optimizer": construct(
-            optimizer, config.optimizer, "optimizer", given={"total_steps": config.steps}
+            optimizer, config.optimizer.to_dict(), "optimizer", given={"total_steps": config.steps}
         ),
     }
     return Experiment(
@@ -103,7 +103,7 @@ def build(config: ConfigDict) -> Experiment:
         train_data=train_data,
         test_data=datasets.load(config.data.name, "test"),
         batch_size=config.data.batch_size,
-        mesh=construct(make_mesh, config.mesh, "mesh"),
+        mesh=construct(make_mesh, config.mesh.to_dict(), "mesh"),
         rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],
         seed=config.seed,
         steps=config.steps,
