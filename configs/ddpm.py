@@ -96,11 +96,11 @@ def debug(config: ConfigDict) -> ConfigDict:
     """The same run in miniature: a small network, two steps, a few samples."""
     config.update(steps=2)
     config.data.batch_size = 8
-    config.network.update(channels=8, head_channels=4)
+    config.network.update(channels=8, head_channels=4, multipliers=(1, 1), blocks=1)
     config.checkpoint.every_steps = 1
     config.log.every_steps = 1
-    config.sample.update(count=4, steps=4)
-    config.evaluate.update(count=16, batch_size=16)
+    config.sample.update(count=8, steps=4)
+    config.evaluate.update(count=8, batch_size=8)
     return config
 
 

@@ -18,7 +18,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 
 
 def main(argv: list[str]) -> None:
-    from research.run import draw, restore, test_metrics
+    from research.run import draw, metrics_on_test, restore
     from research.scores import print_scores, score_images, write_scores
     from research.training.logs import save_grid
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
         images = draw(experiment, state, jax.random.key(SEED.value), count=count)
         save_grid(images[:100], workdir / "samples" / "scored.png")
         scores = score_images(images, experiment.train_data.name)
-    metrics = test_metrics(experiment, state)
+    metrics = metrics_on_test(experiment, state)
     write_scores(workdir / "scores.json", scores, test_metrics=metrics)
     if scores:
         print_scores(scores)

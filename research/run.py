@@ -105,7 +105,7 @@ class Estimate(NamedTuple):
     examples: int
 
 
-def test_metrics(experiment: Experiment, state: TrainState) -> dict[str, Estimate]:
+def metrics_on_test(experiment: Experiment, state: TrainState) -> dict[str, Estimate]:
     """The method's per-example metrics over the whole test set."""
     evaluate = jax.jit(experiment.method.evaluate)
     rng = named(jax.random.key(experiment.seed), "evaluate")

@@ -10,16 +10,17 @@ from flax import struct
 
 @struct.dataclass
 class TrainState:
-    """`params` and `opt_state` are keyed by group; `extra` holds what no optimizer moves.
+    """`step` is int32 (); `params` and `opt_state` are dicts by group, `extra` one by name.
 
-    A group with parameters and no Objective is frozen. `extra` carries mutable collections
-    (batch statistics, codebooks) and environment state.
+    A group with parameters and no Objective is frozen. `extra` holds what no optimizer moves:
+    mutable collections (batch statistics, codebooks) and environment state. Leaves are arrays, or
+    what JAX maps over a state: shapes, shardings.
     """
 
-    step: Any  # int32 (); like every leaf it may also be a shape or a sharding
-    params: dict[str, Any]
-    opt_state: dict[str, Any]
-    extra: dict[str, Any]
+    step: Any
+    params: Any
+    opt_state: Any
+    extra: Any
 
 
 def sha256(tree: Any) -> str:

@@ -104,5 +104,5 @@ def test_matching_reads_whole_paths():
 
 @pytest.mark.parametrize("wrong", [{"name": "adm"}, {"schedule": "cosin"}])
 def test_unknown_names_are_answered_with_near_ones(wrong):
-    with pytest.raises(InputError, match="nearest: (adam|cosine)"):
+    with pytest.raises(InputError, match=r"nearest: (adam|cosine)"):
         optimizer(learning_rate=0.1, total_steps=1, **wrong)
