@@ -11,7 +11,7 @@ import inspect
 import pathlib
 from ast import literal_eval
 from collections.abc import Callable, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jax
 from absl import flags
@@ -70,14 +70,11 @@ def typed(name: str, text: str, hint: Any) -> Any:
         value = literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
-    kinds = str(hint)
-    allowed = {
-        str: "str" in kinds,
-        int: "int" in kinds or "float" in kinds,
-        float: "float" in kinds,
-        tuple: "Sequence" in kinds,
-    }
-    if not allowed.get(type(value), False):
+    kinds = {kind for kind in (str, int, float) if kind in (hint, *get_args(hint))}
+    if float in kinds and type(value) is int:
+        return float(value)
+    is_list = isinstance(value, tuple) and "Sequence" in str(hint)
+    if not is_list and type(value) not in kinds:
         raise InputError(f"--{name}={text} has the wrong type; it takes {hint}")
     return value
 

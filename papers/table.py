@@ -149,12 +149,10 @@ def scores_table(path: pathlib.Path) -> str:
 def readme(text: str, blocks: Mapping[str, str]) -> str:
     """README.md with each block between `<!-- NAME: ... -->` and `<!-- /NAME -->` made anew."""
     for name, block in blocks.items():
-        pattern = rf"(<!-- {name}: .*?-->\n).*?(<!-- /{name} -->)"
-        text, found = re.subn(
-            pattern, lambda m, block=block: f"{m[1]}{block}\n{m[2]}", text, flags=re.DOTALL
-        )
-        if found != 1:
-            raise ValueError(f"README.md has {found} blocks named {name}, not 1")
+        start, end = re.search(rf"<!-- {name}: .*-->\n", text), text.find(f"<!-- /{name} -->")
+        if start is None or end < 0:
+            raise ValueError(f"README.md has no block named {name}")
+        text = f"{text[: start.end()]}{block}\n{text[end:]}"
     return text
 
 

@@ -15,8 +15,8 @@ def test_the_generated_pages_are_current():
         assert path.read_text() == text, f"{path}: python -m launch.reproduce --write_table"
 
 
-def test_the_readme_block_that_is_missing_is_an_error():
-    with pytest.raises(ValueError, match="0 blocks named claims"):
+def test_a_block_that_the_readme_lacks_is_an_error():
+    with pytest.raises(ValueError, match="no block named claims"):
         table.readme("no block here", {"claims": "| a |"})
 
 

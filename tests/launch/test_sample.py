@@ -1,0 +1,43 @@
+"""The flags of launch.sample are the keyword arguments of the method's `sample`."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from launch.sample import sampling_options
+from research.errors import InputError
+
+
+def sample(
+    state,
+    rng,
+    *,
+    count: int,
+    solver: str = "ddim",
+    steps: int | None = None,
+    guidance: float = 0.0,
+    labels: Sequence[int] | None = None,
+): ...
+
+
+def test_options_are_typed_as_annotated():
+    flags = ["--solver=heun", "--steps=50", "--guidance=2", "--labels=1,2,3"]
+    options = sampling_options(flags, sample)
+    assert options == {"solver": "heun", "steps": 50, "guidance": 2.0, "labels": (1, 2, 3)}
+    assert isinstance(options["guidance"], float)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--guidence=2", r"takes no --guidence=2; nearest: guidance"),
+        ("--steps=many", r"--steps=many has the wrong type; it takes int \| None"),
+        ("--steps=1.5", r"--steps=1.5 has the wrong type"),
+        ("--solver=3", r"--solver=3 has the wrong type"),
+        ("--state=3", r"takes no --state=3"),
+        ("steps=3", r"takes no steps=3"),
+    ],
+)
+def test_a_wrong_option_is_one_line(flag, message):
+    with pytest.raises(InputError, match=message):
+        sampling_options([flag], sample)
