@@ -25,8 +25,8 @@ COMPILATION = "/jax/core/compile/backend_compile_duration"
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ and its variant.")
 LOOP = flags.DEFINE_bool("loop", False, "Time the training loop against the bare step.")
-STEPS = flags.DEFINE_integer("steps", 50, "Steps in one stretch.", lower_bound=2)
-ROUNDS = flags.DEFINE_integer("rounds", 5, "Stretches of each; medians are reported.")
+STEPS = flags.DEFINE_integer("steps", 30, "Steps in one stretch.", lower_bound=2)
+ROUNDS = flags.DEFINE_integer("rounds", 11, "Stretches of each; medians are reported.")
 JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 flags.mark_flag_as_required("config")
 

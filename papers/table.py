@@ -160,9 +160,9 @@ def pages() -> dict[pathlib.Path, str]:
     """What the generated pages should hold, by path: papers/README.md and README.md's blocks."""
     rows = [row(claim) for claim in ledger.claims()]
     front = ledger.PAPERS_DIR.parent / "README.md"
-    blocks = {"claims": summary(rows)} | {
-        f"scores-{data}": scores_table(ledger.PAPERS_DIR / "ddpm" / f"{data}_scores.json")
-        for data in ("digits", "mnist")
+    blocks = {
+        "claims": summary(rows),
+        "scores": scores_table(ledger.PAPERS_DIR / "ddpm" / "digits_scores.json"),
     }
     return {
         ledger.PAPERS_DIR / "README.md": markdown(rows),

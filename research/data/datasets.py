@@ -127,9 +127,14 @@ def _prepared_builder(name: str) -> Any:
     builder_cls = own[name]
 
     def prepare(folder: pathlib.Path) -> None:
+        import tensorflow_datasets as tfds
+
+        print(f"preparing {name}, this once", file=sys.stderr)
+        tfds.disable_progress_bar()
         # TFDS reports on stdout, which belongs to the command's own results.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO()):
             builder_cls(data_dir=folder, file_format="array_record").download_and_prepare()
+        tfds.enable_progress_bar()
 
     folder = sources.cache_dir() / "tfds" / f"{name}-{builder_cls.VERSION}"
     return builder_cls(data_dir=sources.install(folder, prepare), file_format="array_record")
