@@ -4,8 +4,9 @@ python -m launch.reproduce --paper=ddim [--claim=ddim.few_steps] [--seeds=N]
 python -m launch.reproduce --list [--json]
 
 Each seed is kept in papers/PAPER/results.json as soon as it is measured: the same command goes on
-where it was stopped, and measures anew what the claim has changed since. papers/README.md is
-rewritten after each claim; --write_table does only that. Trained models are kept in runs/papers.
+where it was stopped, and measures anew what the claim has changed since. papers/README.md and the
+README's tables are rewritten after each claim; --write_table does only that. Trained models are
+kept in runs/papers.
 """
 
 import json
@@ -21,7 +22,7 @@ CLAIM = flags.DEFINE_string("claim", None, "Only this claim of it.")
 SEEDS = flags.DEFINE_integer("seeds", None, "Seeds; each claim's own by default.", lower_bound=1)
 LIST = flags.DEFINE_bool("list", False, "Print every claim and what was measured; measure nothing.")
 JSON = flags.DEFINE_bool("json", False, "Print as JSON.")
-WRITE_TABLE = flags.DEFINE_bool("write_table", False, "Only rewrite papers/README.md.")
+WRITE_TABLE = flags.DEFINE_bool("write_table", False, "Only rewrite the generated tables.")
 
 
 def main(argv: list[str]) -> None:

@@ -35,7 +35,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     is through), metrics.jsonl, TensorBoard events, checkpoints/ and samples/.
 
     Raises:
-      InputError: the directory was made by another config, or its newest checkpoints are all bad.
+      InputError: the directory was made by another config, or its checkpoint by other code.
     """
     experiment = build(config)
     claim_directory(workdir, config)
