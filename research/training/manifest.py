@@ -17,6 +17,8 @@ PACKAGES = (
     *("numpy", "scikit-learn"),
 )
 TREE = pathlib.Path(__file__).parents[2]
+# A measurement writes these itself; they don't make its code another.
+OUTCOMES = (":!papers/*/results.json", ":!*.md")
 
 
 def manifest(
@@ -37,10 +39,10 @@ def manifest(
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of this tree and whether it is dirty; both None outside a checkout."""
+    """The commit of this tree and whether its code is dirty; both None outside a checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain"))}
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", ".", *OUTCOMES))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 
