@@ -2,7 +2,7 @@
 
 python -m launch.evaluate --workdir=runs/digits
 
-Writes WORKDIR/scores.json and the scored samples' first hundred as WORKDIR/samples/scored.png.
+Writes WORKDIR/scores.json and the first hundred samples as WORKDIR/samples/scored_KIND.png.
 """
 
 import pathlib
@@ -19,17 +19,22 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 
 def main(argv: list[str]) -> None:
     from research.run import draw, metrics_on_test, restore
-    from research.scores import print_scores, score_images, write_scores
-    from research.training.logs import save_grid
+    from research.scores.artefacts import score
+    from research.scores.table import print_scores, write_scores
+    from research.training import pictures
 
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
     count = experiment.evaluate["count"] if COUNT.value is None else COUNT.value
-    scores = []
+    scores, shown = [], []
     if count:
-        images = draw(experiment, state, jax.random.key(SEED.value), count=count)
-        save_grid(images[:100], workdir / "samples" / "scored.png")
-        scores = score_images(images, experiment.train_data.name)
+        artefacts = draw(experiment, state, jax.random.key(SEED.value), count=count)
+        shown = [
+            pictures.save(name, values[:100], workdir / "samples" / f"scored_{name}")
+            for name, values in artefacts.items()
+            if pictures.kind(name)
+        ]
+        scores = score(artefacts, experiment.train_data)
     metrics = metrics_on_test(experiment, state)
     write_scores(workdir / "scores.json", scores, test_metrics=metrics)
     if scores:
@@ -42,8 +47,8 @@ def main(argv: list[str]) -> None:
     print(f"step {int(state.step)} of {workdir}, where there is now:")
     for path in sorted(workdir.iterdir()):
         print(f"  {path}{'/' if path.is_dir() else ''}")
-    if scores:
-        print(f"the samples: {workdir / 'samples' / 'scored.png'}")
+    for path in shown:
+        print(f"the samples: {path}")
 
 
 if __name__ == "__main__":

@@ -22,21 +22,27 @@ from research.errors import InputError, nearest
 WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.", required=True)
 COUNT = flags.DEFINE_integer("count", 64, "How many to draw.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
-OUT = flags.DEFINE_string("out", None, "The file to write; by default WORKDIR/samples/sample.png.")
+OUT = flags.DEFINE_string(
+    "out", None, "The file to write, PNG or GIF; by default in WORKDIR/samples."
+)
 
 
 def main(argv: list[str]) -> None:
     from research.run import restore
-    from research.training.logs import save_grid
+    from research.training import pictures
 
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
     options = experiment.sample_options() | sampling_options(argv[1:], experiment.method.sample)
     options["count"] = COUNT.value
     artefacts = experiment.method.sample(state, jax.random.key(SEED.value), **options)
-    out = pathlib.Path(OUT.value or workdir / "samples" / "sample.png")
-    save_grid(artefacts["images"], out)
-    print(f"{COUNT.value} samples of step {int(state.step)}: {out}")
+    shown = [name for name in artefacts if pictures.kind(name)]
+    stem = pathlib.Path(OUT.value or workdir / "samples" / "sample").with_suffix("")
+    for name in shown:
+        # One artefact has the name asked for, several are told apart.
+        own = stem if len(shown) == 1 else stem.with_name(f"{stem.name}_{name}")
+        path = pictures.save(name, artefacts[name], own)
+        print(f"{COUNT.value} samples of step {int(state.step)}: {path}")
 
 
 def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> dict[str, Any]:

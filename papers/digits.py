@@ -10,13 +10,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from research.configuration import load_config
-from research.data import datasets
+from research.data.image_sets import LEVELS
+from research.data.scaling import scaled, to_levels
 from research.errors import InputError
 from research.evaluation.frechet import frechet_distance
 from research.experiment import Experiment, build
 from research.extractors import RECIPES, extractor
 from research.run import plain, run
-from research.scores import anchor_scores, reference_features, scaled, to_levels
+from research.scores.images import anchor_scores, reference_features
 from research.training.state import TrainState
 
 RUNS = pathlib.Path("runs/papers")
@@ -93,5 +94,5 @@ def trivial(count: int) -> dict[str, float]:
 
 def rounded(images: np.ndarray) -> np.ndarray:
     """Images in [-1, 1] at the data's levels, as an image file rounds them."""
-    levels = datasets.LEVELS["digits"]
+    levels = LEVELS["digits"]
     return scaled(to_levels(images, levels), levels)

@@ -9,7 +9,7 @@ from typing import Any
 from papers import ledger
 from papers.ledger import Claim
 from papers.rules import estimate
-from research.scores import BASELINES, read_scores
+from research.scores.table import read_scores
 
 VERDICTS = ("REPRODUCED", "DIRECTION HOLDS", "FAILED", "NOT RUN")
 
@@ -135,12 +135,15 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
 
 def scores_table(path: pathlib.Path) -> str:
     """A run's scores.json as Markdown: ours, the floor and the baselines."""
+    scores = read_scores(path)
+    baselines = list(scores[0].baselines)
+    named = " | ".join(name.replace("_", " ") for name in baselines)
     lines = [
-        "| metric | better | ours | real test images | uniform noise | per-pixel Gaussian |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| metric | better | ours | real test data | {named} |",
+        f"| --- | --- | --- | --- |{' --- |' * len(baselines)}",
     ]
-    for score in read_scores(path):
-        values = (score.value, score.floor, *(score.baselines[name] for name in BASELINES))
+    for score in scores:
+        values = (score.value, score.floor, *(score.baselines[name] for name in baselines))
         shown = " | ".join(f"{value:.3g}" for value in values)
         lines.append(f"| `{score.metric}` | {score.better} | {shown} |")
     return "\n".join(lines)

@@ -1,16 +1,17 @@
 """ConfigDict -> Experiment, once, here: below this room nothing reads a config."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from research.data import datasets, pipelines
+from research.data.examples import Dataset
 from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
@@ -30,6 +31,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "diffusion": Diffusion,
     "edm": EDM,
 }
+ENVIRONMENTS: dict[str, Callable[..., Any]] = {}
 SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
     *("sample", "evaluate"),
@@ -41,8 +43,8 @@ class Experiment:
     """A run ready to start: what is learned, from which data, on which devices, for how long."""
 
     method: Method
-    train_data: datasets.Dataset
-    test_data: datasets.Dataset
+    train_data: Dataset
+    test_data: Dataset
     batch_size: int
     mesh: Mesh
     rules: Rules
@@ -55,8 +57,7 @@ class Experiment:
 
     def example(self) -> Batch:
         """A batch of zeros of the shapes that training sees."""
-        shape = (self.batch_size, *self.train_data.image_shape)
-        return {"image": np.zeros(shape, np.uint8), "label": np.zeros(self.batch_size, np.int32)}
+        return self.train_data.zeros(self.batch_size)
 
     def layout(self) -> TrainState:
         """The state's shapes, dtypes and shardings."""
@@ -87,23 +88,18 @@ def build(config: ConfigDict) -> Experiment:
     if missing:
         raise InputError(f"the config lacks {', '.join(missing)}")
     train_data = datasets.load(config.data.name, "train")
-    given = {
-        "image_shape": train_data.image_shape,
-        "levels": train_data.levels,
-        "num_classes": train_data.num_classes or 0,
-    }
-    given |= {
-        "network": choose(NETWORKS, config, "network", given=given),
-        "optimizer": construct(
-            optimizer, config.optimizer.to_dict(), "optimizer", given={"total_steps": config.steps}
-        ),
-    }
+    given = train_data.traits() | {"batch_size": config.data.batch_size}
+    if "environment" in config:
+        given["environment"] = choose(ENVIRONMENTS, config.environment, "environment", given=given)
+    given |= by_role("network", config.network, functools.partial(choose, NETWORKS, given=given))
+    make_optimizer = functools.partial(construct, optimizer, given={"total_steps": config.steps})
+    given |= by_role("optimizer", config.optimizer, make_optimizer)
     return Experiment(
-        method=choose(METHODS, config, "method", given=given),
+        method=choose(METHODS, config.method, "method", given=given),
         train_data=train_data,
         test_data=datasets.load(config.data.name, "test"),
         batch_size=config.data.batch_size,
-        mesh=construct(make_mesh, config.mesh.to_dict(), "mesh"),
+        mesh=construct(make_mesh, config.mesh, "mesh"),
         rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],
         seed=config.seed,
         steps=config.steps,
@@ -114,6 +110,16 @@ def build(config: ConfigDict) -> Experiment:
     )
 
 
+def by_role(
+    section: str, config: ConfigDict, make: Callable[[ConfigDict, str], Any]
+) -> dict[str, Any]:
+    """`{SECTION: made}`; of a section of sections, one a role, `{SECTIONs: {role: made}}`."""
+    if not config or not all(isinstance(part, ConfigDict) for part in config.values()):
+        return {section: make(config, section)}
+    made = {role: make(part, f"{section}.{role}") for role, part in config.items()}
+    return {f"{section}s": made}
+
+
 def choose(
     registry: Mapping[str, Callable[..., Any]],
     config: ConfigDict,
@@ -121,29 +127,30 @@ def choose(
     *,
     given: Mapping[str, Any] | None = None,
 ) -> Any:
-    """What `config.SECTION.name` names, made with the section's other keys as its arguments."""
-    arguments = config[section].to_dict()
-    name = arguments.pop("name", None)
+    """What `config.name` names, made with the other keys as its arguments."""
+    arguments = ConfigDict(config)
+    name = arguments.get("name")
     if name not in registry:
         raise InputError(f"{section}.name={name!r} is unknown; {nearest(str(name), registry)}")
+    del arguments.name
     return construct(registry[name], arguments, section, given=given)
 
 
 def construct(
     make: Callable[..., Any],
-    arguments: Mapping[str, Any],
+    config: ConfigDict,
     section: str,
     *,
     given: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`make(**arguments)`, with those of `given` that it takes.
+    """`make(**config)`, with those of `given` that it takes.
 
     Raises:
       InputError: an argument `make` does not take, with the nearest ones it does.
     """
     taken = inspect.signature(make).parameters
-    for name in arguments:
+    for name in config:
         if name not in taken:
             raise InputError(f"{section}.{name} is unknown; {nearest(name, taken)}")
     fitting = {name: value for name, value in (given or {}).items() if name in taken}
-    return make(**(fitting | dict(arguments)))
+    return make(**(fitting | config.to_dict()))

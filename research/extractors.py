@@ -15,7 +15,7 @@ from flax import traverse_util
 from jaxtyping import Array, Float
 
 from research.configuration import load_config
-from research.data import datasets, sources
+from research.data import image_sets, sources
 from research.errors import InputError, nearest
 from research.experiment import NETWORKS, build, choose
 from research.networks import convnet, efficientnet
@@ -56,7 +56,7 @@ def extractor(name: str) -> "Extractor":
     raise InputError(f"no extractor is named {name!r}; {nearest(name, [*RECIPES, EFFICIENTNET])}")
 
 
-def extractor_name(dataset: datasets.Dataset) -> str:
+def extractor_name(dataset: image_sets.ImageSet) -> str:
     """The extractor by default: the set's own classifier, else EfficientNet-Lite0 for colours.
 
     Raises:
@@ -69,7 +69,7 @@ def extractor_name(dataset: datasets.Dataset) -> str:
     raise InputError(f"no extractor is for {dataset.name!r}, images {dataset.image_shape}")
 
 
-def judge_name(dataset: datasets.Dataset) -> str | None:
+def judge_name(dataset: image_sets.ImageSet) -> str | None:
     """The set's classifier that is independent of its extractor, None if it has none."""
     return f"{dataset.name}_judge" if f"{dataset.name}_judge" in RECIPES else None
 
@@ -141,7 +141,7 @@ def _efficientnet() -> Extractor:
 
 def _convnet(name: str) -> Extractor:
     config = load_config(f"configs/classifier.py:{RECIPES[name]}")
-    dataset = datasets.load(config.data.name, "train")
+    dataset = image_sets.load(config.data.name, "train")
     trains = {part: plain(config)[part] for part in TRAINING}
     recipe = f"{trains} {dataset.fingerprint} {inspect.getsource(convnet)}"
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
@@ -151,7 +151,7 @@ def _convnet(name: str) -> Extractor:
         flat = {path: jnp.asarray(array) for path, array in arrays.items()}
     params = traverse_util.unflatten_dict(flat, sep="/")
     given = {"num_classes": dataset.num_classes}
-    network = choose(NETWORKS, config, "network", given=given)
+    network = choose(NETWORKS, config.network, "network", given=given)
     return Extractor(
         name=name,
         dim=network.features,

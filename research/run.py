@@ -14,9 +14,10 @@ from research.data import pipelines
 from research.errors import InputError
 from research.experiment import Experiment, build
 from research.training import checkpoints as checkpointing
+from research.training import pictures
 from research.training.logs import (
-    GridWriter,
     JsonlWriter,
+    PictureWriter,
     ProgressWriter,
     TensorBoardWriter,
     Writer,
@@ -55,7 +56,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     writers: list[Writer] = [
         JsonlWriter(workdir / "metrics.jsonl", start=start),
         TensorBoardWriter(workdir, start=start),
-        GridWriter(workdir / "samples"),
+        PictureWriter(workdir / "samples"),
         ProgressWriter(experiment.steps, start=start),
     ]
     try:
@@ -125,29 +126,32 @@ def metrics_on_test(experiment: Experiment, state: TrainState) -> dict[str, Esti
 
 def draw(
     experiment: Experiment, state: TrainState, rng: Rng, *, count: int, **options: Any
-) -> np.ndarray:
-    """`count` images in [-1, 1], drawn in batches; `options` go before those of the config."""
+) -> dict[str, np.ndarray]:
+    """`count` of each artefact, drawn in batches; `options` go before those of the config."""
     size = experiment.evaluate["batch_size"]
     options = experiment.sample_options() | options | {"count": min(size, count)}
     batches = [
-        np.asarray(
-            experiment.method.sample(state, jax.random.fold_in(rng, index), **options)["images"]
-        )
+        experiment.method.sample(state, jax.random.fold_in(rng, index), **options)
         for index in range(math.ceil(count / size))
     ]
-    return np.concatenate(batches)[:count]
+    return {
+        name: np.concatenate([np.asarray(batch[name]) for batch in batches])[:count]
+        for name in batches[0]
+    }
 
 
 def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:
     """Draws from the model, always with the same noise, and shows it to the writers."""
     rng = named(jax.random.key(experiment.seed), "sample")
 
-    def draw(state: TrainState) -> None:
+    def show(state: TrainState) -> None:
         artefacts = experiment.method.sample(state, rng, **experiment.sample_options())
-        for writer in writers:
-            writer.images(int(state.step), "images", artefacts["images"])
+        for name, values in artefacts.items():
+            if pictures.kind(name):
+                for writer in writers:
+                    writer.artefact(int(state.step), name, values)
 
-    return Hook(experiment.sample["every_steps"], draw)
+    return Hook(experiment.sample["every_steps"], show)
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

@@ -5,9 +5,9 @@ import pytest
 
 from research import extractors
 from research.data import datasets
+from research.data.scaling import scaled
 from research.errors import InputError
 from research.extractors import extractor, extractor_name, judge_name
-from research.scores import scaled
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 
 from research.data import datasets
+from research.data.scaling import scaled, to_levels
 from research.errors import InputError
-from research.scores import (
-    BASELINES,
-    anchor_images,
-    anchor_scores,
-    print_scores,
-    read_scores,
-    scaled,
-    score_images,
-    to_levels,
-    write_scores,
-)
+from research.scores.images import BASELINES, anchor_images, anchor_scores, score_images
+from research.scores.table import print_scores, read_scores, write_scores
 
 
 @pytest.fixture(scope="module")

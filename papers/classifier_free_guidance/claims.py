@@ -10,11 +10,11 @@ from jaxtyping import Array
 from papers import digits
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, ordered, violated
-from research.data import datasets
+from research.data import image_sets
+from research.data.scaling import scaled
 from research.extractors import extractor
 from research.sampling import analytic
 from research.sampling.guidance import guided
-from research.scores import scaled
 
 SCALES = (0.0, 0.1, 0.5, 1.0, 4.0)  # of the paper's table 1
 COUNT, STEPS = 360, 20
@@ -67,7 +67,7 @@ def measure_sweep(seed: int) -> dict[str, float]:
         )
         found[f"frechet_{w:g}"] = digits.frechet(images)
         found |= {f"{name}_{w:g}": value for name, value in judged(images, labels).items()}
-    test = datasets.load("digits", "test")
+    test = image_sets.load("digits", "test")
     real = judged(scaled(test.arrays()["image"], test.levels), test.arrays()["label"])
     real = {f"{name}_test_images": value for name, value in real.items()}
     return found | real | digits.trivial(COUNT)

@@ -7,8 +7,8 @@ import numpy as np
 from papers import digits
 from papers.ledger import Claim
 from papers.rules import Measurement, ordered
-from research.data import datasets
-from research.methods.denoising import scaled
+from research.data import image_sets
+from research.data.scaling import scaled
 from research.methods.diffusion import Diffusion
 from research.methods.variational_bound import bits_per_dim
 from research.sampling.ancestral import Variance
@@ -25,7 +25,7 @@ def measure_likelihood(seed: int) -> Measurement:
     for name in ("linear_simple", "cosine_simple"):
         # The better of the fixed variances: the ordering must not come from a bad choice of one.
         found[name] = min(bits_on_test(name, seed, variance) for variance in ("beta", "beta_tilde"))
-    data = datasets.load("digits", "train")
+    data = image_sets.load("digits", "train")
     return found | {"uniform": float(np.log2(data.levels)), "per_pixel_counts": counts_bits()}
 
 
@@ -55,7 +55,7 @@ def bits_on_test(name: str, seed: int, variance: Variance) -> float:
 
 def counts_bits() -> float:
     """Test bits a dimension of each pixel's own histogram, its training counts plus one."""
-    train, test = (datasets.load("digits", split) for split in ("train", "test"))
+    train, test = (image_sets.load("digits", split) for split in ("train", "test"))
     pixels = train.arrays()["image"].reshape(len(train), -1)
     counts_LxP = np.stack([(pixels == level).sum(axis=0) for level in range(train.levels)]) + 1
     log_p_LxP = np.log2(counts_LxP / counts_LxP.sum(axis=0))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from research.data.datasets import Dataset, stack
+from research.data.examples import Dataset, stack
 from research.errors import InputError
 
 
@@ -19,7 +19,7 @@ def train_iterator(
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator:
-    """Shuffled batches without end: image, uint8 (b, H, W, C), and label, int32 (b,).
+    """Shuffled batches without end: the fields of `dataset`, each (b, ...).
 
     The epochs, each in an order of its own drawn from (seed, epoch), are laid end to end and cut
     into global batches of `batch_size`; a batch may lie over the seam of two epochs, so none of an
@@ -59,7 +59,7 @@ def train_iterator(
 
 
 def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One pass in order: image, uint8 (B, H, W, C), label, int32 (B,), and mask, float32 (B,).
+    """One pass in order: the fields of `dataset`, each (B, ...), and mask, float32 (B,).
 
     Every batch has `batch_size` examples, so that one compilation serves. The last is filled up
     with its own last example, where the mask is 0 in place of 1.

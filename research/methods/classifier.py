@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from research.data.scaling import scaled
 from research.errors import InputError
 from research.training.method import Aux, Method, Objective
 from research.training.optimizers import averaged
@@ -55,7 +56,7 @@ class Classifier(Method):
 
     def per_example(self, params: Params, batch: Batch) -> dict[str, Float[Array, " B"]]:
         """Cross-entropy and 0 or 1 for a right answer, of each example."""
-        images = jnp.asarray(batch["image"], jnp.float32) * (2 / (self.levels - 1)) - 1
+        images = scaled(batch["image"], self.levels)
         logits, _ = self.network.apply({"params": params}, images)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         accuracy = (jnp.argmax(logits, axis=-1) == batch["label"]).astype(jnp.float32)

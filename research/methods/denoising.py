@@ -1,4 +1,4 @@
-"""What the diffusion methods share: images in [-1, 1], dropped labels, and drawing by a solver."""
+"""What the diffusion methods share: dropped labels, and drawing by a solver."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from research.errors import InputError, nearest
 from research.sampling.ancestral import ancestral
@@ -80,8 +80,3 @@ def training_labels(
     labels = batch["label"].astype(jnp.int32)
     dropped = jax.random.bernoulli(rng, label_dropout, labels.shape)
     return jnp.where(dropped, num_classes, labels)
-
-
-def scaled(image: Int[Array, "B H W C"] | Any, levels: int) -> Float[Array, "B H W C"]:
-    """Integers 0..levels - 1 as float32 in [-1, 1]."""
-    return jnp.asarray(image, jnp.float32) * (2 / (levels - 1)) - 1

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from research.data.scaling import scaled
 from research.errors import InputError, nearest
-from research.methods.denoising import labels_to_draw, scaled, solver_named, training_labels
+from research.methods.denoising import labels_to_draw, solver_named, training_labels
 from research.methods.diffusion_losses import (
     LEARNED_VARIANCE,
     LOSSES,

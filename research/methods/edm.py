@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from research.data.scaling import scaled
 from research.errors import InputError
-from research.methods.denoising import labels_to_draw, scaled, solver_named, training_labels
+from research.methods.denoising import labels_to_draw, solver_named, training_labels
 from research.methods.variational_bound import aligned
 from research.sampling.denoisers import Denoiser, Prediction, clipped
 from research.sampling.guidance import guided

@@ -1,4 +1,4 @@
-"""Metric writers: JSONL, TensorBoard, PNG grids and a progress bar, all fed alike by the loop."""
+"""Metric writers: JSONL, TensorBoard, picture files and a progress bar, all fed alike."""
 
 import abc
 import json
@@ -8,11 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import rich.console
 import rich.progress
-from jaxtyping import Float, UInt8
-from PIL import Image
+
+from research.training import pictures
 
 SECONDS_BETWEEN_LINES = 10
 
@@ -24,8 +23,8 @@ class Writer(abc.ABC):
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Values by name."""
 
-    def images(self, step: int, name: str, images: Any) -> None:  # noqa: B027 (not all show any)
-        """Images (N, H, W, C) in [-1, 1]; a writer without pictures passes them over."""
+    def artefact(self, step: int, name: str, values: Any) -> None:  # noqa: B027 (not all show any)
+        """Something of a kind that `pictures` knows; a writer without pictures passes it over."""
 
     def close(self) -> None:  # noqa: B027 (not all hold any)
         """Flushes and frees what the writer holds."""
@@ -65,15 +64,15 @@ class TensorBoardWriter(Writer):
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def images(self, step: int, name: str, images: Any) -> None:
-        self._writer.add_image(name, image_grid(images), step, dataformats="HWC")
+    def artefact(self, step: int, name: str, values: Any) -> None:
+        self._writer.add_image(name, pictures.still(name, values), step, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()
 
 
-class GridWriter(Writer):
-    """Writes each image batch as `directory/NAME_STEP.png`."""
+class PictureWriter(Writer):
+    """Writes each artefact as `directory/NAME_STEP.png`, or `.gif` where it moves."""
 
     def __init__(self, directory: pathlib.Path):
         self._directory = directory
@@ -81,9 +80,8 @@ class GridWriter(Writer):
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         pass
 
-    def images(self, step: int, name: str, images: Any) -> None:
-        self._directory.mkdir(exist_ok=True)
-        save_grid(images, self._directory / f"{name}_{step:07d}.png")
+    def artefact(self, step: int, name: str, values: Any) -> None:
+        pictures.save(name, values, self._directory / f"{name}_{step:07d}")
 
 
 class ProgressWriter(Writer):
@@ -116,29 +114,3 @@ class ProgressWriter(Writer):
 
     def close(self) -> None:
         self._progress.stop()
-
-
-def image_grid(images: Any, *, columns: int | None = None) -> UInt8[np.ndarray, "h w c"]:
-    """Images (N, H, W, C) in [-1, 1] as one near-square picture, small ones enlarged to be seen."""
-    images = np.asarray(images)
-    count, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    scale = max(1, 32 // max(height, width))
-    tiles = np.full((rows * columns, height + 1, width + 1, channels), -1.0, np.float32)
-    tiles[:count, :height, :width] = images
-    grid = tiles.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
-    grid = grid.reshape(rows * (height + 1), columns * (width + 1), channels)
-    grid = grid.repeat(scale, 0).repeat(scale, 1)
-    return to_uint8(grid if channels == 3 else grid[..., :1].repeat(3, -1))
-
-
-def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """[-1, 1] -> 0..255, clipped."""
-    return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-def save_grid(images: Any, path: pathlib.Path, *, columns: int | None = None) -> None:
-    """Writes images (N, H, W, C) in [-1, 1] as one PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image_grid(images, columns=columns)).save(path)

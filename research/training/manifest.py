@@ -42,7 +42,10 @@ def git_state() -> dict[str, Any]:
     """The commit of this tree and whether its code is dirty; both None outside a checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--", ".", *OUTCOMES))}
+        return {
+            "commit": commit,
+            "dirty": bool(_git("status", "--porcelain", "--", ".", *OUTCOMES)),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 

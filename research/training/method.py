@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jaxtyping import Array, Float
 
 from research.training.rng import named
 from research.training.state import TrainState
@@ -56,7 +57,7 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
-        """Named artefacts; `images` are (count, H, W, C) in [-1, 1].
+        """Named artefacts; the last word of a name is its kind in `pictures`, as `images` is.
 
         A method's further keyword arguments are the options of `launch.sample`.
         """
@@ -81,27 +82,56 @@ class Method(abc.ABC):
         return dataclasses.replace(state, step=state.step + 1), logged
 
 
+class LatentVariable(Method):
+    """A method that takes images to a latent space and back."""
+
+    @abc.abstractmethod
+    def encode(self, state: TrainState, images: Float[Array, "B H W C"]) -> Float[Array, "B L"]:
+        """The latent means of images in [-1, 1]."""
+
+    @abc.abstractmethod
+    def decode(self, state: TrainState, z: Float[Array, "B L"]) -> Float[Array, "B H W C"]:
+        """The mean images in [-1, 1] of latents."""
+
+
 def play(
     objective: Objective, state: TrainState, batch: Batch, rng: Rng
 ) -> tuple[TrainState, Metrics]:
     """Moves one group by its optimizer, `repeats` times; the last repeat's metrics are returned."""
 
     def once(state: TrainState, rng: Rng) -> tuple[TrainState, Metrics]:
-        own = state.params[objective.group]
-        gradient_of = jax.value_and_grad(objective.loss, has_aux=True)
-        (loss, aux), gradient = gradient_of(own, state, batch, rng)
-        updates, opt_state = objective.optimizer.update(
-            gradient, state.opt_state[objective.group], own
-        )
-        state = dataclasses.replace(
-            state,
-            params=state.params | {objective.group: optax.apply_updates(own, updates)},
-            opt_state=state.opt_state | {objective.group: opt_state},
-            extra=state.extra | aux.extra,
-        )
-        return state, aux.metrics | {"loss": loss, "grad_norm": optax.tree.norm(gradient)}
+        return _moved(objective, state, state, batch, rng)
 
     if objective.repeats == 1:
         return once(state, rng)
     state, metrics = jax.lax.scan(once, state, jax.random.split(rng, objective.repeats))
     return state, jax.tree.map(lambda value: value[-1], metrics)
+
+
+def play_together(
+    objectives: Sequence[Objective], state: TrainState, batch: Batch, rng: Rng
+) -> tuple[TrainState, Metrics]:
+    """Moves every group once, each by its gradient at `state`; metrics are named `group/metric`."""
+    moved = state
+    logged: Metrics = {}
+    for objective in objectives:
+        moved, metrics = _moved(objective, state, moved, batch, named(rng, objective.group))
+        logged |= {f"{objective.group}/{name}": value for name, value in metrics.items()}
+    return moved, logged
+
+
+def _moved(
+    objective: Objective, at: TrainState, state: TrainState, batch: Batch, rng: Rng
+) -> tuple[TrainState, Metrics]:
+    """`state` with the objective's group moved by its gradient at the state `at`."""
+    group = objective.group
+    gradient_of = jax.value_and_grad(objective.loss, has_aux=True)
+    (loss, aux), gradient = gradient_of(at.params[group], at, batch, rng)
+    updates, opt_state = objective.optimizer.update(gradient, at.opt_state[group], at.params[group])
+    state = dataclasses.replace(
+        state,
+        params=state.params | {group: optax.apply_updates(at.params[group], updates)},
+        opt_state=state.opt_state | {group: opt_state},
+        extra=state.extra | aux.extra,
+    )
+    return state, aux.metrics | {"loss": loss, "grad_norm": optax.tree.norm(gradient)}

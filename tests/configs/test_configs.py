@@ -5,6 +5,7 @@ within float32's rounding elsewhere. `UPDATE_GOLDEN=1 make test` rewrites them, 
 were meant to change.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -20,7 +21,10 @@ import pytest
 from research import run as runs
 from research.configuration import TREE, load_config
 from research.data import datasets
+from research.data.examples import InMemory
+from research.data.image_sets import ImageSet
 from research.run import draw, metrics_on_test, restore
+from research.training import pictures
 
 CONFIGS = sorted(TREE.glob("configs/*.py"))
 VARIANTS = [
@@ -39,11 +43,21 @@ def small_data(monkeypatch):
 
     def small(name, split):
         if name != "cifar10":
-            return load(name, "test[:20]" if split == "test" else split)
+            loaded = load(name, split)
+            few = InMemory({field: array[:20] for field, array in loaded.arrays().items()})
+            return dataclasses.replace(loaded, source=few) if split == "test" else loaded
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
         source = [{"image": image, "label": np.int32(i % 10)} for i, image in enumerate(images)]
-        return datasets.Dataset(name, split, (32, 32, 3), 10, 256, "stand-in", source)
+        return ImageSet(
+            name=name,
+            split=split,
+            fingerprint="stand-in",
+            source=source,
+            image_shape=(32, 32, 3),
+            num_classes=10,
+            levels=256,
+        )
 
     monkeypatch.setattr(datasets, "load", small)
 
@@ -66,10 +80,14 @@ def test_variant(name, tmp_path):
         assert estimate.examples == len(experiment.test_data)
         assert np.isfinite(estimate.mean)
     if experiment.evaluate["count"]:
-        images = draw(experiment, state, jax.random.key(0), count=10)
-        assert images.shape == (10, *experiment.train_data.image_shape)
-        assert np.abs(images).max() <= 1
-        assert list((workdir / "samples").glob("*.png"))
+        artefacts = draw(experiment, state, jax.random.key(0), count=10)
+        assert all(len(values) == 10 for values in artefacts.values())
+        assert all(np.isfinite(values).all() for values in artefacts.values())
+        for name in filter(pictures.kind, artefacts):
+            assert list((workdir / "samples").glob(f"{name}_*"))
+        if "images" in artefacts:
+            assert artefacts["images"].shape == (10, *experiment.train_data.image_shape)
+            assert np.abs(artefacts["images"]).max() <= 1
 
 
 def check_golden(name, line):

@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from research.data import datasets
+from research.data.examples import content_sha256
 from research.errors import InputError
 
 
@@ -69,8 +70,8 @@ def test_one_changed_pixel_changes_the_fingerprint():
     arrays = datasets.load("digits", "test").arrays()
     changed = {name: array.copy() for name, array in arrays.items()}
     changed["image"][100, 3, 3] += 1
-    assert datasets._content_sha256(arrays) == DIGITS_TEST
-    assert datasets._content_sha256(changed) != DIGITS_TEST
+    assert content_sha256(arrays) == DIGITS_TEST
+    assert content_sha256(changed) != DIGITS_TEST
 
 
 @pytest.mark.parametrize(("name", "near"), [("digts", "digits"), ("cifar11", "cifar10")])

@@ -8,7 +8,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from research.data import datasets, pipelines
-from research.data.datasets import Dataset
+from research.data.datasets import EpisodeSet
+from research.data.examples import InMemory, stack
 from research.errors import InputError
 
 
@@ -25,22 +26,21 @@ class Numbered:
         return {"image": np.full((2, 2, 1), index % 256, np.uint8), "label": np.int32(index)}
 
 
-def numbered(count):
-    return Dataset("numbered", "train", (2, 2, 1), None, 256, "0" * 64, Numbered(count))
+def numbered(count, *, in_memory=False):
+    source = Numbered(count)
+    if in_memory:
+        source = InMemory(stack([source[index] for index in range(count)]))
+    return EpisodeSet(name="numbered", split="train", fingerprint="0" * 64, source=source)
 
 
 def labels(iterator, count):
     return np.concatenate([next(iterator)["label"] for _ in range(count)])
 
 
-@pytest.fixture(params=["in memory", "by example"])
-def small_or_large(request, monkeypatch):
-    if request.param == "by example":
-        monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", 0)
-
-
-def test_an_epoch_has_every_example_once_and_its_own_order(small_or_large):
-    epochs = labels(pipelines.train_iterator(numbered(50), batch_size=10, seed=0), 15)
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_epoch_has_every_example_once_and_its_own_order(in_memory):
+    dataset = numbered(50, in_memory=in_memory)
+    epochs = labels(pipelines.train_iterator(dataset, batch_size=10, seed=0), 15)
     first, second, third = epochs.reshape(3, 50)
     for epoch in (first, second, third):
         assert sorted(epoch) == list(range(50))
@@ -60,8 +60,10 @@ def test_a_batch_may_be_larger_than_the_set():
     assert sorted(batch[:3]) == sorted(batch[3:6]) == [0, 1, 2]
 
 
-def test_images_go_with_their_labels(small_or_large):
-    batch = next(pipelines.train_iterator(numbered(50), batch_size=10, seed=0))
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_go_with_their_labels(in_memory):
+    dataset = numbered(50, in_memory=in_memory)
+    batch = next(pipelines.train_iterator(dataset, batch_size=10, seed=0))
     assert batch["image"].shape == (10, 2, 2, 1) and batch["image"].dtype == np.uint8
     assert batch["label"].shape == (10,) and batch["label"].dtype == np.int32
     np.testing.assert_array_equal(batch["image"][:, 1, 1, 0], batch["label"])
@@ -77,8 +79,10 @@ def test_the_seed_is_the_order():
 
 
 @pytest.mark.parametrize("taken", [0, 1, 4, 5, 13])
-def test_a_restored_iterator_goes_on_with_the_next_batch(taken, small_or_large):
-    make = lambda: pipelines.train_iterator(numbered(50), batch_size=12, seed=3)  # noqa: E731
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_restored_iterator_goes_on_with_the_next_batch(taken, in_memory):
+    dataset = numbered(50, in_memory=in_memory)
+    make = lambda: pipelines.train_iterator(dataset, batch_size=12, seed=3)  # noqa: E731
     iterator = make()
     labels(iterator, taken) if taken else None
     state = iterator.get_state()
@@ -133,8 +137,10 @@ def test_a_run_goes_on_with_another_number_of_processes():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 50, 64])
-def test_one_pass_has_full_batches_in_order(batch_size, small_or_large):
-    one_pass = list(pipelines.batches(numbered(50), batch_size=batch_size))
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_one_pass_has_full_batches_in_order(batch_size, in_memory):
+    dataset = numbered(50, in_memory=in_memory)
+    one_pass = list(pipelines.batches(dataset, batch_size=batch_size))
     assert all(batch["image"].shape == (batch_size, 2, 2, 1) for batch in one_pass)
     mask = np.concatenate([batch["mask"] for batch in one_pass])
     assert mask.dtype == np.float32 and mask.sum() == 50

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants
 from tensorflow_datasets.image_classification import cifar
 
-from research.data import datasets
+from research.data import datasets, image_sets
 from research.errors import InputError
 
 ADDRESS: list[str] = []
@@ -81,7 +81,7 @@ def test_a_part_of_a_split_has_its_own_fingerprint(tfds_home, served_images):
 def test_a_set_too_large_for_memory_is_read_by_example(tfds_home, served_images, monkeypatch):
     small = datasets.load("served_cifar", "train")
     assert small.fits_in_memory
-    monkeypatch.setattr(datasets, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(image_sets, "IN_MEMORY_BYTES", 1000)
     large = datasets.load("served_cifar", "train")
     assert not large.fits_in_memory
     np.testing.assert_array_equal(large.source[3]["image"], small.source[3]["image"])

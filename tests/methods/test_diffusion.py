@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from research.data.scaling import scaled
 from research.errors import InputError
-from research.methods.denoising import SOLVERS, labels_to_draw, scaled, training_labels
+from research.methods.denoising import SOLVERS, labels_to_draw, training_labels
 from research.methods.diffusion import Diffusion
 from research.methods.diffusion_losses import bound_loss, weight
 from research.methods.edm import EDM

@@ -1,51 +1,27 @@
-"""Scores of a sample set: each beside real data's own score and those of two trivial baselines."""
+"""Scores of images: distances in features of a named extractor, to the training images."""
 
-import dataclasses
 import functools
-import json
-import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import rich.box
-import rich.console
-import rich.table
-import rich.text
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float
 
-from research.data import datasets
+from research.data import image_sets
+from research.data.scaling import Images, scaled, to_levels
 from research.errors import InputError
 from research.evaluation.frechet import frechet_distance
 from research.evaluation.kernel_distance import kernel_distance
 from research.evaluation.precision_recall import coverage, density, precision, recall
 from research.extractors import Extractor, extractor_name, judge_name
 from research.extractors import extractor as load_extractor
-from research.run import Estimate
-from research.training.manifest import write_json
+from research.scores.table import Better, Score
 
-SCHEMA_VERSION = 1
 REFERENCE_COUNT = 10_000  # training images compared with, at most
 SURE = 0.9  # the judge's probability above which it counts as sure
 BASELINES = ("uniform_noise", "per_pixel_gaussian")
 
-Better = Literal["lower", "higher"]
-Images = Float[np.ndarray, "N H W C"]
 Features = Float[np.ndarray, "N D"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """One row. `floor` is what real test images get by the same means and count."""
-
-    metric: str
-    value: float
-    floor: float
-    baselines: dict[str, float]
-    better: Better
-    extractor: str
-    extractor_sha256: str
-    sample_count: int
 
 
 class Measure(NamedTuple):
@@ -67,7 +43,7 @@ MEASURES = {
 
 
 def score_images(
-    samples: Float[Array, "N H W C"] | Images,
+    samples: Images,
     dataset: str,
     *,
     extractor: str | None = None,
@@ -84,7 +60,7 @@ def score_images(
         than the test images, or not of the extractor's shape; or the set has no extractor.
     """
     images = np.asarray(samples, np.float32)
-    train, test = datasets.load(dataset, "train"), datasets.load(dataset, "test")
+    train, test = image_sets.load(dataset, "train"), image_sets.load(dataset, "test")
     if not np.isfinite(images).all():
         raise InputError("the samples are not finite: nothing to score")
     if len(images) > len(test):
@@ -119,7 +95,7 @@ class Measured(NamedTuple):
 
 def measure(images: Images, dataset: str, extractor: str, seed: int) -> dict[str, Measured]:
     """The value of each metric, by its full name, after rounding to the data's levels."""
-    train = datasets.load(dataset, "train")
+    train = image_sets.load(dataset, "train")
     images = scaled(to_levels(images, train.levels), train.levels)
     measured = {}
     by, count = load_extractor(extractor), len(images)
@@ -146,7 +122,7 @@ def anchor_scores(
 
 def anchor_images(dataset: str, count: int, seed: int) -> dict[str, Images]:
     """`count` test images, and as many of uniform noise and of a Gaussian fitted to each pixel."""
-    train, test = datasets.load(dataset, "train"), datasets.load(dataset, "test")
+    train, test = image_sets.load(dataset, "train"), image_sets.load(dataset, "test")
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(test), count, replace=False))
     shape = (count, *train.image_shape)
@@ -164,55 +140,7 @@ def anchor_images(dataset: str, count: int, seed: int) -> dict[str, Images]:
 @functools.cache
 def reference_features(dataset: str, extractor: str, seed: int) -> Features:
     """Features of the training images that everything is compared with."""
-    train = datasets.load(dataset, "train")
+    train = image_sets.load(dataset, "train")
     order = np.random.default_rng(seed).permutation(len(train))
     chosen = np.sort(order[:REFERENCE_COUNT])
     return load_extractor(extractor).features(scaled(train.arrays()["image"][chosen], train.levels))
-
-
-def scaled(images: UInt8[np.ndarray, "N H W C"], levels: int) -> Images:
-    """Integers 0..levels - 1 as float32 in [-1, 1]."""
-    return images.astype(np.float32) * (2 / (levels - 1)) - 1
-
-
-def to_levels(images: Images, levels: int) -> UInt8[np.ndarray, "N H W C"]:
-    """The nearest of the integers 0..levels - 1 for images in [-1, 1], clipped to that range."""
-    return np.clip(np.rint((images + 1) * ((levels - 1) / 2)), 0, levels - 1).astype(np.uint8)
-
-
-def write_scores(
-    path: pathlib.Path, scores: Sequence[Score], *, test_metrics: Mapping[str, Estimate]
-) -> None:
-    """Writes `scores.json`: the scores of samples, and the method's metrics on the test set."""
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "scores": [dataclasses.asdict(score) for score in scores],
-        "test_metrics": {name: metric._asdict() for name, metric in test_metrics.items()},
-    }
-    write_json(path, content)
-
-
-def read_scores(path: pathlib.Path) -> list[Score]:
-    """What `write_scores` wrote. Raises InputError: no such file, or another schema version."""
-    if not path.exists():
-        raise InputError(f"{path} is missing (launch.evaluate writes it)")
-    content = json.loads(path.read_text())
-    if content["schema_version"] != SCHEMA_VERSION:
-        found = content["schema_version"]
-        raise InputError(f"{path} has schema version {found}, this code reads {SCHEMA_VERSION}")
-    return [Score(**row) for row in content["scores"]]
-
-
-def print_scores(scores: Sequence[Score]) -> None:
-    """Prints a table: ours, real data's and the baselines'; an arrow points to the better end."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("metric", overflow="fold")
-    for column in ("", "ours", "floor", *("\n".join(name.rsplit("_", 1)) for name in BASELINES)):
-        table.add_column(column.replace("_", "-"), justify="right", no_wrap=True)
-    for score in scores:
-        values = (score.value, score.floor, *(score.baselines[name] for name in BASELINES))
-        arrow = {"lower": "↓", "higher": "↑"}[score.better]
-        name, bracket, details = score.metric.partition("[")
-        row = rich.text.Text.assemble(name, "\n", (f"  {bracket}{details}", "dim"))
-        table.add_row(row, arrow, *(f"{value:.4g}" for value in values))
-    rich.console.Console(highlight=False).print(table)

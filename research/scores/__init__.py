@@ -1,0 +1,1 @@
+"""Scores: what a method drew, beside real data's own score and those of trivial baselines."""

@@ -1,0 +1,79 @@
+"""The table of scores: written, read back, printed."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from research.errors import InputError
+from research.run import Estimate
+from research.training.manifest import write_json
+
+SCHEMA_VERSION = 1
+
+Better = Literal["lower", "higher"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One row. `floor` is what real test data gets by the same means and count.
+
+    `extractor` names the network whose features are compared, where there is one.
+    """
+
+    metric: str
+    value: float
+    floor: float
+    baselines: dict[str, float]
+    better: Better
+    sample_count: int
+    extractor: str | None = None
+    extractor_sha256: str | None = None
+
+
+def write_scores(
+    path: pathlib.Path, scores: Sequence[Score], *, test_metrics: Mapping[str, Estimate]
+) -> None:
+    """Writes `scores.json`: the scores of samples, and the method's metrics on the test set."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "scores": [dataclasses.asdict(score) for score in scores],
+        "test_metrics": {name: metric._asdict() for name, metric in test_metrics.items()},
+    }
+    write_json(path, content)
+
+
+def read_scores(path: pathlib.Path) -> list[Score]:
+    """What `write_scores` wrote. Raises InputError: no such file, or another schema version."""
+    if not path.exists():
+        raise InputError(f"{path} is missing (launch.evaluate writes it)")
+    content = json.loads(path.read_text())
+    if content["schema_version"] != SCHEMA_VERSION:
+        found = content["schema_version"]
+        raise InputError(f"{path} has schema version {found}, this code reads {SCHEMA_VERSION}")
+    return [Score(**row) for row in content["scores"]]
+
+
+def print_scores(scores: Sequence[Score]) -> None:
+    """Prints a table: ours, real data's and the baselines'; an arrow points to the better end.
+
+    The scores share their baselines.
+    """
+    baselines = list(scores[0].baselines)
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("metric", overflow="fold")
+    for column in ("", "ours", "floor", *("\n".join(name.rsplit("_", 1)) for name in baselines)):
+        table.add_column(column.replace("_", "-"), justify="right", no_wrap=True)
+    for score in scores:
+        values = (score.value, score.floor, *(score.baselines[name] for name in baselines))
+        arrow = {"lower": "↓", "higher": "↑"}[score.better]
+        name, bracket, details = score.metric.partition("[")
+        row = rich.text.Text.assemble(name, "\n", (f"  {bracket}{details}", "dim"))
+        table.add_row(row, arrow, *(f"{value:.4g}" for value in values))
+    rich.console.Console(highlight=False).print(table)

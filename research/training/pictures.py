@@ -1,0 +1,80 @@
+"""Pictures of what methods draw: grids of images, points in the plane, frames that move."""
+
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from research.errors import InputError
+
+KINDS = ("images", "points", "frames")
+FRAME_MS = 40
+
+Picture = UInt8[np.ndarray, "h w 3"]
+
+
+def kind(name: str) -> str | None:
+    """The kind of an artefact, its name's last word; None for what is no picture, as `labels`.
+
+    `images` are (N, H, W, C) in [-1, 1], `points` (N, 2), `frames` (N, T, H, W, C) in [-1, 1].
+    """
+    word = name.rsplit("_", 1)[-1]
+    return word if word in KINDS else None
+
+
+def still(name: str, values: Any) -> Picture:
+    """An artefact as one picture; of frames the last."""
+    values = np.asarray(values)
+    if kind(name) == "points":
+        return scatter(values)
+    return image_grid(values[:, -1] if kind(name) == "frames" else values)
+
+
+def save(name: str, values: Any, stem: pathlib.Path) -> pathlib.Path:
+    """Writes an artefact as STEM.png, or STEM.gif where it moves, and returns the path."""
+    path = stem.with_suffix(".gif" if kind(name) == "frames" else ".png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind(name) == "frames":
+        first, *rest = [Image.fromarray(image_grid(now)) for now in np.swapaxes(values, 0, 1)]
+        first.save(path, save_all=True, append_images=rest, duration=FRAME_MS, loop=0)
+    else:
+        Image.fromarray(still(name, values)).save(path)
+    return path
+
+
+def image_grid(images: Any, *, columns: int | None = None) -> Picture:
+    """Images (N, H, W, C) in [-1, 1] as one near-square picture, small ones enlarged to be seen."""
+    images = np.asarray(images)
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    scale = max(1, 32 // max(height, width))
+    tiles = np.full((rows * columns, height + 1, width + 1, channels), -1.0, np.float32)
+    tiles[:count, :height, :width] = images
+    grid = tiles.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
+    grid = grid.reshape(rows * (height + 1), columns * (width + 1), channels)
+    grid = grid.repeat(scale, 0).repeat(scale, 1)
+    return to_uint8(grid if channels == 3 else grid[..., :1].repeat(3, -1))
+
+
+def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """[-1, 1] -> 0..255, clipped."""
+    return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def scatter(points: Float[np.ndarray, "N 2"]) -> Picture:
+    """Points in the plane with axes of one scale. Raises InputError for points of other sizes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if points.shape[1:] != (2,):
+        raise InputError(f"points of shape {points.shape} can't be drawn; (N, 2) can")
+    figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot(aspect="equal")
+    axes.scatter(points[:, 0], points[:, 1], s=2, alpha=0.3, linewidths=0)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
