@@ -13,7 +13,7 @@ setup: .venv/installed  ## install the locked packages into .venv
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 12) <= sys.version_info < (3, 14) else "atelier needs Python 3.12 or 3.13, this is " + sys.version.split()[0] + ": make PYTHON=python3.13 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[test,check]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[rl,test,check]'
 	touch $@
 
 demo: setup  ## train a diffusion model on digits, sample and score it: runs/demo
