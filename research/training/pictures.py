@@ -73,8 +73,8 @@ def scatter(points: Float[np.ndarray, "N 2"]) -> Picture:
     if points.shape[1:] != (2,):
         raise InputError(f"points of shape {points.shape} can't be drawn; (N, 2) can")
     figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    renderer = FigureCanvasAgg(figure)
     axes = figure.add_subplot(aspect="equal")
     axes.scatter(points[:, 0], points[:, 1], s=2, alpha=0.3, linewidths=0)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    renderer.draw()
+    return np.asarray(renderer.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,54 @@
+"""A config becomes an experiment: one part or one a role, and clear answers to wrong ones."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from research.configuration import load_config
+from research.data import datasets
+from research.errors import InputError
+from research.experiment import build, by_role
+
+
+def name_of(config, section):
+    return f"{section}:{config.name}"
+
+
+def test_a_section_is_one_part_or_one_a_role():
+    one = by_role("network", ConfigDict({"name": "unet", "channels": 8}), name_of)
+    assert one == {"network": "network:unet"}
+    roles = ConfigDict({"encoder": {"name": "mlp"}, "decoder": {"name": "unet"}})
+    assert by_role("network", roles, name_of) == {
+        "networks": {"encoder": "network.encoder:mlp", "decoder": "network.decoder:unet"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("method", "name", "difusion", "method.name='difusion' is unknown.*diffusion"),
+        ("network", "chanels", 3, "network.chanels is unknown.*channels"),
+        ("optimizer", "learning_rates", 3, "optimizer.learning_rates is unknown.*learning_rate"),
+    ],
+)
+def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, message):
+    config = load_config("configs/ddpm.py:digits_debug")
+    with config.unlocked():
+        config[section][key] = value
+    with pytest.raises(InputError, match=message):
+        build(config)
+
+
+@pytest.mark.parametrize("name", ["digits", "ring", "episodes"])
+def test_an_example_batch_has_the_fields_of_a_real_one(name):
+    dataset = datasets.load(name, "test")
+    zeros = dataset.zeros(3)
+    for field, values in dataset.arrays().items():
+        assert zeros[field].shape == (3, *values.shape[1:]) and zeros[field].dtype == values.dtype
+        assert not np.any(zeros[field])
+
+
+@pytest.mark.parametrize("name", ["ring", "episodes"])
+def test_a_split_that_is_not_there(name):
+    with pytest.raises(InputError, match=f"{name} has no split 'validation'; .*train"):
+        datasets.load(name, "validation")
