@@ -65,8 +65,8 @@ def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]
     return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def scatter(points: Float[np.ndarray, "N 2"]) -> Picture:
-    """Points in the plane with axes of one scale. Raises InputError for points of other sizes."""
+def scatter(points: Float[np.ndarray, "N D"]) -> Picture:
+    """Points in the plane with axes of one scale. Raises InputError unless D is 2."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
