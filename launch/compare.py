@@ -1,0 +1,94 @@
+"""Times whole training here against a peer's, by turns in one run.
+
+python -m launch.compare --peer=NAME [--rounds=7] [--json]
+
+A peer is a page of launch/peers/: what it needs, which config of ours is the same, and its own
+training in its best common setting. It runs in a virtual environment of its own, kept in the cache.
+"""
+
+import importlib
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from launch import command
+from launch.peers import process
+from research.configuration import load_config
+from research.errors import InputError, nearest
+
+PEERS = pathlib.Path(__file__).parent / "peers"
+
+PEER = flags.DEFINE_string("peer", None, "The page of launch/peers/.", required=True)
+ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each; medians are reported.", lower_bound=5)
+JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
+
+
+def main(argv: list[str]) -> None:
+    allowed = sorted(path.stem for path in PEERS.glob("[a-z]*_*.py"))
+    if PEER.value not in allowed:
+        raise InputError(f"no peer {PEER.value!r}; {nearest(PEER.value, allowed)}")
+    measured = compare(PEER.value, rounds=ROUNDS.value)
+    lines = [f"{name}: {value}" for name, value in measured.items()]
+    print(json.dumps(measured) if JSON.value else "\n".join(lines))
+
+
+def compare(name: str, *, rounds: int) -> dict[str, Any]:
+    """Rates of ours and the peer's by turns of as many steps, and `ratio`, ours over theirs."""
+    from research.experiment import build
+    from research.training import loop
+    from research.training.logs import JsonlWriter
+
+    page = importlib.import_module(f"launch.peers.{name}")
+    experiment = build(load_config(page.CONFIG))
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory() as directory:
+        data = pathlib.Path(directory) / "train.npz"
+        np.savez(data, allow_pickle=False, **experiment.train_data.arrays())
+        peer = process.start(page.__name__, page.REQUIREMENTS, data)
+        mark = time.perf_counter()
+
+        def turn(_: Any) -> None:
+            nonlocal mark
+            ours.append(time.perf_counter() - mark)
+            theirs.append(process.stretch(peer, page.STEPS))
+            mark = time.perf_counter()
+
+        loop.train(
+            experiment.method,
+            experiment.iterator(),
+            example=experiment.example(),
+            steps=page.STEPS * (rounds + 1),
+            seed=experiment.seed,
+            mesh=experiment.mesh,
+            rules=experiment.rules,
+            writers=[JsonlWriter(pathlib.Path(directory) / "metrics.jsonl")],
+            log_every=page.STEPS,
+            hooks=[loop.Hook(page.STEPS, turn)],
+        )
+        peer.kill()
+    # The first turn of each holds its compilation.
+    units = page.STEPS * page.UNITS_PER_STEP
+    rates = {"ours": [units / s for s in ours[1:]], "theirs": [units / s for s in theirs[1:]]}
+    median = {side: statistics.median(rate) for side, rate in rates.items()}
+    spread = {f"{side}_range": [min(rate), max(rate)] for side, rate in rates.items()}
+    return {
+        "peer": list(page.REQUIREMENTS),
+        "config": page.CONFIG,
+        "unit": f"{page.UNIT} a second",
+        "ratio": median["ours"] / median["theirs"],
+        **median,
+        **spread,
+        "rounds": rounds,
+        "device": jax.devices()[0].device_kind,
+    }
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,57 @@
+"""A peer's process, in a virtual environment of its own that is kept in the cache."""
+
+import functools
+import hashlib
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from research.configuration import TREE
+from research.data.sources import cache_dir
+from research.errors import InputError
+
+Process = subprocess.Popen[str]
+
+
+def start(module: str, requirements: Sequence[str], data: pathlib.Path) -> Process:
+    """The peer's page `module` as a process; its one argument is a file of the training arrays."""
+    python = environment(requirements) / "bin" / "python"
+    return subprocess.Popen(
+        [python, "-m", module, data],
+        cwd=TREE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stretch(peer: Process, steps: int) -> float:
+    """The seconds that the peer takes for so many steps. Raises InputError if it ended."""
+    assert peer.stdin and peer.stdout
+    peer.stdin.write(f"{steps}\n")
+    peer.stdin.flush()
+    answer = peer.stdout.readline()
+    if not answer:
+        raise InputError(f"the peer's process ended with exit code {peer.wait()}")
+    return float(answer)
+
+
+def environment(requirements: Sequence[str]) -> pathlib.Path:
+    """A virtual environment with these packages, made at the first call.
+
+    Raises:
+      InputError: they cannot be installed.
+    """
+    key = hashlib.sha256(" ".join((sys.version, *requirements)).encode()).hexdigest()[:12]
+    folder = cache_dir() / "peers" / key
+    if not (folder / "installed").exists():
+        print(f"installing {', '.join(requirements)}, this once", file=sys.stderr)
+        run = functools.partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
+        try:
+            run([sys.executable, "-m", "venv", "--clear", folder])
+            run([folder / "bin" / "pip", "install", "--quiet", *requirements])
+        except subprocess.CalledProcessError as error:
+            raise InputError(f"{', '.join(requirements)} cannot be installed: {error}") from error
+        (folder / "installed").touch()
+    return folder
