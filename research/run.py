@@ -16,6 +16,7 @@ from research.experiment import Experiment, build
 from research.training import checkpoints as checkpointing
 from research.training import pictures
 from research.training.logs import (
+    AlarmWriter,
     JsonlWriter,
     PictureWriter,
     ProgressWriter,
@@ -57,6 +58,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         JsonlWriter(workdir / "metrics.jsonl", start=start),
         TensorBoardWriter(workdir, start=start),
         PictureWriter(workdir / "samples"),
+        AlarmWriter(experiment.method.alarms),
         ProgressWriter(experiment.steps, start=start),
     ]
     try:

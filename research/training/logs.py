@@ -4,6 +4,7 @@ import abc
 import json
 import math
 import pathlib
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -82,6 +83,24 @@ class PictureWriter(Writer):
 
     def artefact(self, step: int, name: str, values: Any) -> None:
         pictures.save(name, values, self._directory / f"{name}_{step:07d}")
+
+
+class AlarmWriter(Writer):
+    """Warns on standard error when a metric falls below its alarm, once until it has recovered."""
+
+    def __init__(self, alarms: Mapping[str, float]):
+        self._alarms, self._low = alarms, set[str]()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        for name, least in self._alarms.items():
+            if name in values and values[name] >= least:
+                self._low.discard(name)
+            elif name in values and name not in self._low:
+                self._low.add(name)
+                print(
+                    f"step {step}: {name} fell to {values[name]:.3g}, below {least:g}",
+                    file=sys.stderr,
+                )
 
 
 class ProgressWriter(Writer):

@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -41,7 +42,12 @@ class Objective:
 
 
 class Method(abc.ABC):
-    """What is learned. The loop knows this interface and no family of methods."""
+    """What is learned. The loop knows this interface and no family of methods.
+
+    `alarms` are values by metric; a run warns where a metric falls below its own.
+    """
+
+    alarms: Mapping[str, float] = types.MappingProxyType({})
 
     @abc.abstractmethod
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
