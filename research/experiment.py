@@ -16,7 +16,10 @@ from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
+from research.methods.vae import VAE
+from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
+from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.unet import UNet
 from research.training.loop import state_layout
 from research.training.method import Method
@@ -25,11 +28,20 @@ from research.training.sharding import Rules, make_mesh
 from research.training.state import TrainState
 from research.training.types import Batch
 
-NETWORKS: dict[str, Callable[..., Any]] = {"unet": UNet, "convnet": ConvNet}
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "unet": UNet,
+    "convnet": ConvNet,
+    "conv_encoder": ConvEncoder,
+    "conv_decoder": ConvDecoder,
+    "mlp": MLP,
+    "mlp_encoder": MLPEncoder,
+    "mlp_decoder": MLPDecoder,
+}
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
     "diffusion": Diffusion,
     "edm": EDM,
+    "vae": VAE,
 }
 ENVIRONMENTS: dict[str, Callable[..., Any]] = {}
 SECTIONS = (

@@ -1,0 +1,22 @@
+"""Importance weighted autoencoders (1509.00519): one stochastic layer, k samples.
+
+python -m launch.train --config=configs/iwae.py:mnist --workdir=runs/iwae --config.method.k=5
+"""
+
+from ml_collections import ConfigDict
+
+from configs import vae
+from research.errors import InputError, nearest
+
+
+def get_config(variant: str = "mnist") -> ConfigDict:
+    """`mnist`, k = 50: data, network, optimizer and `_debug` are those of configs/vae.py."""
+    name = variant.removesuffix("_debug")
+    if name not in VARIANTS:
+        raise InputError(f"configs/iwae.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    config = vae.VARIANTS[name]()
+    config.method.update(bound="importance", k=50)
+    return vae.debug(config) if variant.endswith("_debug") else config
+
+
+VARIANTS = ("mnist",)

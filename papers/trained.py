@@ -1,0 +1,44 @@
+"""Models that claims share: trained once under runs/papers, and read back by whoever asks again."""
+
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import Experiment, build
+from research.run import plain, run
+from research.training.state import TrainState
+
+RUNS = pathlib.Path("runs/papers")
+
+
+def config(
+    name: str, *, seed: int = 0, overrides: Mapping[str, Any] | None = None, save_every: int = 1000
+) -> ConfigDict:
+    """The config `name`, as `--config` takes it, with dotted overrides; it only trains."""
+    made = load_config(name)
+    made.update_from_flattened_dict({**(overrides or {}), "seed": seed})
+    # What doesn't move the weights is fixed, so that no other wish for it voids a measurement.
+    made.checkpoint = ConfigDict(dict(every_steps=save_every, keep=1))
+    made.log = ConfigDict(dict(every_steps=100))
+    made.sample = ConfigDict(dict(every_steps=0, count=0))
+    made.evaluate = ConfigDict(dict(count=0, batch_size=1))
+    return made
+
+
+def trained(made: ConfigDict, name: str) -> tuple[Experiment, TrainState]:
+    """The model of a config trained, or resumed, or read back, under runs/papers/NAME-KEY.
+
+    Raises:
+      InputError: training was stopped before its last step; the same command goes on.
+    """
+    key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
+    workdir = RUNS / f"{name}-{key}"
+    state = run(made, workdir)
+    if int(state.step) < made.steps:
+        raise InputError(f"{workdir} stopped at step {int(state.step)}; the same command goes on")
+    return build(made), state
