@@ -16,9 +16,12 @@ from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
+from research.methods.gan import GAN
 from research.methods.vae import VAE
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
+from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.unet import UNet
 from research.training.loop import state_layout
@@ -33,6 +36,10 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "convnet": ConvNet,
     "conv_encoder": ConvEncoder,
     "conv_decoder": ConvDecoder,
+    "dcgan_generator": DCGANGenerator,
+    "dcgan_discriminator": DCGANDiscriminator,
+    "batch_norm_generator": BatchNormGenerator,
+    "maxout_discriminator": MaxoutDiscriminator,
     "mlp": MLP,
     "mlp_encoder": MLPEncoder,
     "mlp_decoder": MLPDecoder,
@@ -41,6 +48,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
     "diffusion": Diffusion,
     "edm": EDM,
+    "gan": GAN,
     "vae": VAE,
 }
 ENVIRONMENTS: dict[str, Callable[..., Any]] = {}
