@@ -2,7 +2,8 @@
 
 python -m launch.evaluate --workdir=runs/digits
 
-Writes WORKDIR/scores.json and the first hundred samples as WORKDIR/samples/scored_KIND.png.
+Writes WORKDIR/scores.json, and in WORKDIR/samples the first hundred samples and what helps to judge
+them by eye: nearest training images and, where there is one, the latent space.
 """
 
 import pathlib
@@ -15,11 +16,13 @@ from launch import command
 WORKDIR = flags.DEFINE_string("workdir", None, "The run to evaluate.", required=True)
 COUNT = flags.DEFINE_integer("count", None, "How many samples; by default as the config says.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+SHOWN = 100
 
 
 def main(argv: list[str]) -> None:
     from research.run import draw, metrics_on_test, restore
     from research.scores.artefacts import score
+    from research.scores.inspection import inspection
     from research.scores.table import print_scores, write_scores
     from research.training import pictures
 
@@ -29,12 +32,12 @@ def main(argv: list[str]) -> None:
     scores, shown = [], []
     if count:
         artefacts = draw(experiment, state, jax.random.key(SEED.value), count=count)
-        shown = [
-            pictures.save(name, values[:100], workdir / "samples" / f"scored_{name}")
-            for name, values in artefacts.items()
-            if pictures.kind(name)
-        ]
         scores = score(artefacts, experiment.train_data)
+        seen = {name: values[:SHOWN] for name, values in artefacts.items() if pictures.kind(name)}
+        shown = [
+            pictures.save(name, values, workdir / "samples" / f"scored_{name}")
+            for name, values in (seen | inspection(experiment, state, artefacts)).items()
+        ]
     metrics = metrics_on_test(experiment, state)
     write_scores(workdir / "scores.json", scores, test_metrics=metrics)
     if scores:

@@ -1,0 +1,64 @@
+"""Pictures to look at before believing a score: nearest training images, and the latent space."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from research.data.image_sets import ImageSet
+from research.data.scaling import scaled
+from research.evaluation import latents
+from research.evaluation.neighbours import neighbour_images
+from research.experiment import Experiment
+from research.training.method import LatentVariable
+from research.training.state import TrainState
+
+SIDE = 10  # of every grid
+TRAINING = 10_000  # training images that are searched, at most
+MAPPED = 2000  # test images on the map, at most
+
+
+def inspection(
+    experiment: Experiment, state: TrainState, artefacts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Further artefacts of a model of images.
+
+    `neighbour_images`: ten samples, each before its nine nearest training images in pixels. With a
+    latent space also `interpolation_images`, `traversal_images` of the most active latents, and
+    `map_images` of the test set's means, coloured by label.
+    """
+    train, test = experiment.train_data, experiment.test_data
+    if not isinstance(train, ImageSet) or not isinstance(test, ImageSet):
+        return {}
+    found = {}
+    if "images" in artefacts:
+        samples = np.asarray(artefacts["images"])[:SIDE]
+        training = scaled(train.arrays()["image"][:TRAINING], train.levels)
+        found["neighbour_images"] = neighbour_images(samples, training, k=SIDE - 1)
+    if isinstance(experiment.method, LatentVariable):
+        found |= latent_pictures(experiment.method, state, test)
+    return found
+
+
+def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -> dict[str, Any]:
+    """Interpolations of test images, traversals around the prior's mean, and the map of means."""
+    encode, decode = (jax.jit(f) for f in (method.encode, method.decode))
+    arrays = {name: array[:MAPPED] for name, array in test.arrays().items()}
+    images = scaled(arrays["image"], test.levels)
+    means = np.asarray(encode(state, images))
+    pairs = images[: 2 * SIDE : 2], images[1 : 2 * SIDE : 2]
+    active = latents.most_active(means, SIDE)
+
+    def decoded(z: Any) -> Any:
+        return decode(state, z)
+
+    return {
+        "interpolation_images": latents.interpolation(
+            lambda images: encode(state, images), decoded, *pairs, steps=SIDE
+        ),
+        "traversal_images": latents.traversal(decoded, np.zeros_like(means[0]), active, steps=SIDE),
+        "map_images": latents.map_picture(
+            means, arrays["label"], num_classes=test.num_classes or 1
+        ),
+    }

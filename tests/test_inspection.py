@@ -1,0 +1,31 @@
+"""Inspection: a sample stands before its neighbours, and a latent space is drawn."""
+
+import jax
+import numpy as np
+
+from research.configuration import load_config
+from research.data.scaling import scaled
+from research.experiment import build
+from research.scores.inspection import inspection
+
+
+def test_a_latent_space_and_neighbours():
+    experiment = build(load_config("configs/vae.py:digits_debug"))
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    train = experiment.train_data
+    remembered = scaled(train.arrays()["image"][100:110], train.levels)
+    found = inspection(experiment, state, {"images": remembered})
+    assert {name: values.shape for name, values in found.items()} == {
+        "neighbour_images": (100, 8, 8, 1),
+        "interpolation_images": (100, 8, 8, 1),
+        "traversal_images": (10 * min(10, experiment.method.encoder.latent), 8, 8, 1),
+        "map_images": (1, 500, 500, 3),
+    }
+    rows = found["neighbour_images"].reshape(10, 10, 8, 8, 1)
+    np.testing.assert_array_equal(rows[:, 1], remembered)
+
+
+def test_points_need_none():
+    experiment = build(load_config("configs/gan.py:ring_debug"))
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    assert inspection(experiment, state, {"points": np.zeros((4, 2))}) == {}
