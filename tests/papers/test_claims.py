@@ -10,6 +10,7 @@ from papers.classifier_free_guidance import claims as guidance
 from papers.ddim import claims as ddim
 from papers.ddpm import claims as ddpm
 from papers.edm import claims as edm
+from papers.pacgan import claims as pacgan
 from papers.repaint import claims as repaint
 from papers.vdm import claims as vdm
 
@@ -139,6 +140,15 @@ AS_THE_PAPER_SAYS = {
         "frechet_4": 26.2,
     },
     "edm.calls": dict(heun_calls=60.0, euler_calls=200.0),
+    "pacgan.grid": pacgan.figures("grid", pacgan.PACKINGS),
+    "pacgan.ring": pacgan.figures("ring", pacgan.PACKINGS),
+    "wgan_gp.critic": dict(
+        penalised_ratio=1.0,
+        penalised_norm=1.0,
+        penalised_ratio_error=0.01,
+        clipped_norm=0.001,
+        clipped_ratio_error=0.9,
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Generative Adversarial Nets (1406.2661)."""

@@ -1,0 +1,1 @@
+"""Improved Training of Wasserstein GANs (1704.00028)."""

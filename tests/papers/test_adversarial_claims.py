@@ -1,0 +1,187 @@
+"""A wrong adversarial game fails its claim; PacGAN's protocol is the method's own game."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from papers import ledger
+from papers.dirac_gan import claims as dirac
+from papers.gan import claims as gan
+from papers.pacgan import claims as pacgan
+from papers.pacgan import protocol
+from papers.wgan_gp import claims as wgan_gp
+from research.methods import gan as method
+from research.methods.gan_losses import saturating
+from research.training.method import play
+from research.training.state import sha256
+
+
+def verdict(module, claim_id):
+    """The verdict on a measurement of one seed."""
+    (claim,) = (claim for claim in module.CLAIMS if claim.id == claim_id)
+    claim = dataclasses.replace(claim, seeds=1)
+    return ledger.judge(claim, [claim.measure(0)]).name
+
+
+def test_a_discriminator_that_takes_fakes_for_real(monkeypatch):
+    assert verdict(gan, "gan.optimum") == "REPRODUCED"
+    swapped = saturating()._replace(real=saturating().fake, fake=saturating().real)
+    monkeypatch.setattr(gan, "saturating", lambda: swapped)
+    assert verdict(gan, "gan.optimum") == "FAILED"
+
+
+def test_a_generator_loss_that_saturates(monkeypatch):
+    assert verdict(gan, "gan.non_saturating") == "REPRODUCED"
+    monkeypatch.setattr(gan, "non_saturating", saturating)
+    assert verdict(gan, "gan.non_saturating") == "FAILED"
+
+
+def test_a_penalty_on_the_squared_norm(monkeypatch):
+    assert verdict(wgan_gp, "wgan_gp.linear") == "REPRODUCED"
+
+    def wrong(score, real, fake, rng):
+        norms = jnp.sum(wgan_gp.gradients(score, real) ** 2, axis=1)
+        return jnp.mean((norms - 1) ** 2)
+
+    monkeypatch.setattr(wgan_gp, "gradient_penalty", wrong)
+    assert verdict(wgan_gp, "wgan_gp.linear") == "FAILED"
+
+
+def test_a_critic_that_has_not_learned(monkeypatch):
+    monkeypatch.setattr(wgan_gp, "STEPS", 5)
+    assert verdict(wgan_gp, "wgan_gp.critic") == "FAILED"
+
+
+def test_exact_transport_of_a_shift():
+    """Every point is matched with its own copy."""
+    real = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(30)
+    distance, matched = wgan_gp.transport(real + np.float32([0.003, 0.004]), real[order])
+    assert distance == pytest.approx(0.005, rel=1e-3)
+    np.testing.assert_allclose(matched - real[order], [[0.003, 0.004]] * 30, atol=1e-6)
+
+
+def by_turns(objectives, state, batch, rng):
+    logged = {}
+    for objective in objectives:
+        state, _ = play(objective, state, batch, rng)
+    return state, logged
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("play_together", by_turns),
+        ("r1", lambda score, real: 2 * original_r1(score, real)),
+    ],
+)
+def test_a_wrong_game_has_other_eigenvalues(monkeypatch, name, wrong):
+    monkeypatch.setattr(method, name, wrong)
+    assert verdict(dirac, "dirac_gan.eigenvalues") == "FAILED"
+
+
+original_r1 = method.r1
+
+
+def test_the_games_as_they_are():
+    assert verdict(dirac, "dirac_gan.eigenvalues") == "REPRODUCED"
+    assert verdict(dirac, "dirac_gan.convergence") == "REPRODUCED"
+
+
+def test_a_regularizer_that_does_nothing_does_not_converge(monkeypatch):
+    monkeypatch.setattr(method, "r1", lambda score, real: 0.0)
+    assert verdict(dirac, "dirac_gan.convergence") == "FAILED"
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The protocol in miniature."""
+    small = {
+        "EXAMPLES": 40,
+        "BATCH": 10,
+        "SAMPLES": 20,
+        "RUNS": tmp_path,
+        "GENERATOR": {"width": 8, "layers": 2},
+        "DISCRIMINATOR": {"width": 6, "layers": 2, "pieces": 3},
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(protocol, name, value)
+    protocol.history.cache_clear()
+    yield tmp_path
+    protocol.history.cache_clear()
+
+
+@pytest.mark.parametrize("packing", [1, 3])
+def test_the_protocols_step_is_the_methods(small, packing):
+    made = protocol.Row("grid", packing, epochs=1, seeds=1).method
+    state = jax.jit(functools.partial(protocol.start, made))(jax.random.key(0))
+    real = jax.random.normal(jax.random.key(1), (10, 2 * packing))
+    rng = jax.random.key(2)
+    found = jax.jit(functools.partial(protocol.step, made))(state, real, rng)
+    expected, _ = jax.jit(made.step)(state, {"point": real.reshape(-1, 2)}, rng)
+    # Adam's first step is the gradient's sign: its moments tell more.
+    for one, other in ((found.extra, expected.extra), (found.opt_state, expected.opt_state)):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-9), one, other
+        )
+
+
+def test_a_stopped_measurement_goes_on_where_it_was(small):
+    row = protocol.Row("ring", 2, epochs=3, seeds=2)
+    whole = protocol.history(row)
+    assert whole.shape == (3, 2, 3)
+    (path,) = small.glob("*.npz")
+    final = sha256(dict(np.load(path)))
+    path.unlink()
+
+    protocol.history.cache_clear()
+    protocol.history(dataclasses.replace(row, epochs=1))
+    (stopped,) = small.glob("*.npz")
+    stopped.rename(path)
+    protocol.history.cache_clear()
+    np.testing.assert_array_equal(protocol.history(row), whole)
+    assert sha256(dict(np.load(path))) == final
+
+
+def test_seeds_are_measured_alone_though_trained_together(small):
+    few, more = (protocol.history(protocol.Row("ring", 1, 1, seeds)) for seeds in (1, 2))
+    np.testing.assert_array_equal(few[:, 0], more[:, 0])
+
+
+def test_packs_draw_their_places_apart(small):
+    packs = protocol.training_packs(protocol.Row("grid", 2, 1, 1), seed=0)
+    one, other = (
+        {tuple(x) for x in packs[:, :2].tolist()},
+        {tuple(x) for x in packs[:, 2:].tolist()},
+    )
+    assert packs.shape == (40, 4) and one & other and one != other
+    assert len(one) < 40  # with replacement
+
+
+def measurements(**modes):
+    """Ten seeds of a table with the given modes of each row, all else as the paper's."""
+    rng = np.random.default_rng(0)
+    table = pacgan.figures("grid", pacgan.PACKINGS)
+    return [
+        {name: value + 0.01 * rng.normal() for name, value in (table | modes).items()}
+        for _ in range(10)
+    ]
+
+
+def test_pacgans_rules_hold_of_its_table_and_not_of_packing_without_effect():
+    claims = {claim.id: claim for claim in pacgan.CLAIMS}
+    assert ledger.judge(claims["pacgan.grid"], measurements()).name == "DIRECTION HOLDS"
+    assert ledger.judge(claims["pacgan.grid_whole"], measurements()).name == "REPRODUCED"
+    same = measurements(pacgan2_modes=17.3)
+    assert ledger.judge(claims["pacgan.grid"], same).name == "FAILED"
+    assert ledger.judge(claims["pacgan.grid_whole"], same).name == "FAILED"
+
+
+def test_trivial_samplers_stand_beside():
+    found = pacgan.anchors("ring", 0)
+    assert found["perfect_modes"] == 8 and found["one_point_modes"] == 1
+    assert found["one_gaussian_high_quality"] < 0.1
