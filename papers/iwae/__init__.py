@@ -1,0 +1,1 @@
+"""Importance Weighted Autoencoders (1509.00519)."""
