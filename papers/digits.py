@@ -1,26 +1,17 @@
-"""The models of scikit-learn's digits that claims share, and what their samples are worth."""
+"""The models of scikit-learn's digits that claims share."""
 
-import hashlib
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
+from papers import trained as models
 from research.configuration import load_config
-from research.data.image_sets import LEVELS
-from research.data.scaling import scaled, to_levels
-from research.errors import InputError
-from research.evaluation.frechet import frechet_distance
-from research.experiment import Experiment, build
-from research.extractors import RECIPES, extractor
-from research.run import plain, run
-from research.scores.images import anchor_scores, reference_features
+from research.experiment import Experiment
+from research.extractors import RECIPES
+from research.run import plain
 from research.training.state import TrainState
 
-RUNS = pathlib.Path("runs/papers")
 CONFIG = "configs/ddpm.py:digits"
 EXTRACTOR = "digits_convnet"
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -51,48 +42,5 @@ def settings(*names: str, classifiers: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def trained(name: str, seed: int) -> tuple[Experiment, TrainState]:
-    """The model trained, or resumed, or read back, under runs/papers.
-
-    Raises:
-      InputError: training was stopped before its last step; the same command goes on.
-    """
-    made = config(name, seed)
-    key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
-    workdir = RUNS / f"{name}-seed{seed}-{key}"
-    state = run(made, workdir)
-    if int(state.step) < made.steps:
-        raise InputError(f"{workdir} stopped at step {int(state.step)}; the same command goes on")
-    return build(made), state
-
-
-def draw(
-    experiment: Experiment, state: TrainState, seed: int, *, count: int, **options: Any
-) -> np.ndarray:
-    """`count` images (count, H, W, C) in [-1, 1], every class in turn, always from the same x_T."""
-    drawn = experiment.method.sample(state, jax.random.key(seed), count=count, **options)
-    return np.asarray(drawn["images"])
-
-
-def frechet(images: np.ndarray) -> float:
-    """The Frechet distance to the training images in the features of `EXTRACTOR`."""
-    return frechet_distance(
-        extractor(EXTRACTOR).features(rounded(images)), reference_features("digits", EXTRACTOR, 0)
-    )
-
-
-def trivial(count: int) -> dict[str, float]:
-    """The Frechet distances of `count` test images and of as many images of trivial models."""
-    named = {"floor": "test_images", "per_pixel_gaussian": "per_pixel_gaussian"}
-    scores = anchor_scores("digits", EXTRACTOR, count, 0)
-    return {
-        name: measured.value
-        for anchor, name in named.items()
-        for metric, measured in scores[anchor].items()
-        if metric.startswith("frechet[")
-    }
-
-
-def rounded(images: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] at the data's levels, as an image file rounds them."""
-    levels = LEVELS["digits"]
-    return scaled(to_levels(images, levels), levels)
+    """The model trained, resumed or read back, as `papers.trained` has it."""
+    return models.trained(config(name, seed), f"{name}-seed{seed}")

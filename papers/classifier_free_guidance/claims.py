@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from papers import digits
+from papers import digits, samples
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, ordered, violated
 from research.data import image_sets
@@ -60,17 +60,16 @@ def measure_sweep(seed: int) -> dict[str, float]:
     labels = np.arange(COUNT) % 10
     found = {}
     for w in SCALES:
-        images = digits.rounded(
-            digits.draw(
-                experiment, state, seed, count=COUNT, solver="ddim", steps=STEPS, guidance=w
-            )
+        drawn = samples.draw(
+            experiment, state, seed, count=COUNT, solver="ddim", steps=STEPS, guidance=w
         )
-        found[f"frechet_{w:g}"] = digits.frechet(images)
+        images = samples.rounded(drawn, "digits")
+        found[f"frechet_{w:g}"] = samples.frechet(images, "digits")
         found |= {f"{name}_{w:g}": value for name, value in judged(images, labels).items()}
     test = image_sets.load("digits", "test")
     real = judged(scaled(test.arrays()["image"], test.levels), test.arrays()["label"])
     real = {f"{name}_test_images": value for name, value in real.items()}
-    return found | real | digits.trivial(COUNT)
+    return found | real | samples.trivial("digits", COUNT)
 
 
 def judged(images: np.ndarray, labels: np.ndarray) -> dict[str, float]:

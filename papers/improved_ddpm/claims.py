@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from papers import digits
+from papers import digits, samples
 from papers.ledger import Claim
 from papers.rules import Measurement, ordered
 from research.data import image_sets
@@ -74,10 +74,10 @@ def measure_few_steps(seed: int) -> Measurement:
     for variance, (name, solver) in drawn.items():
         experiment, state = digits.trained(name, seed)
         for steps in SPACINGS:
-            images = digits.draw(experiment, state, seed, count=COUNT, solver=solver, steps=steps)
-            found[f"{variance}_{steps}"] = digits.frechet(images)
+            images = samples.draw(experiment, state, seed, count=COUNT, solver=solver, steps=steps)
+            found[f"{variance}_{steps}"] = samples.frechet(images, "digits")
         found[f"rise_{variance}"] = found[f"{variance}_10"] - found[f"{variance}_100"]
-    return found | digits.trivial(COUNT)
+    return found | samples.trivial("digits", COUNT)
 
 
 CLAIMS = [
