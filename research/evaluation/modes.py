@@ -49,7 +49,9 @@ def expected_quality(dim: int = 2) -> float:
     return float(scipy.stats.chi2.cdf(DEVIATIONS**2, dim))
 
 
-def baselines(points: Points, count: int, *, seed: int) -> dict[str, Points]:
+def baselines(
+    points: Points, count: int, *, seed: int
+) -> dict[str, Float[np.ndarray, "{count} D"]]:
     """Trivial samplers of `count` points: one Gaussian fitted to `points`, and one point's copy."""
     rng = np.random.default_rng(seed)
     gaussian = rng.multivariate_normal(points.mean(axis=0), np.cov(points.T), count)

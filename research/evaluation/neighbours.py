@@ -1,6 +1,7 @@
 """Nearest training neighbours of samples: is a picture new, or remembered?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +14,7 @@ Features = Float[np.ndarray, "N D"]
 
 
 def nearest(
-    features_NxD: Features, reference_MxD: Features, *, k: int = 1
+    features_NxD: Features, reference_MxD: Float[np.ndarray, "M D"], *, k: int = 1
 ) -> tuple[Int[np.ndarray, "N k"], Float[np.ndarray, "N k"]]:
     """Indices and distances of each row's k nearest reference rows, the nearest first.
 
@@ -31,12 +32,12 @@ def nearest(
 
 def neighbour_images(
     samples: Images,
-    training: Images,
+    training: Float[np.ndarray, "M H W C"],
     *,
     k: int = 4,
-    features: Callable[[Images], Features] | None = None,
-) -> Images:
-    """Each sample followed by its k nearest training images: (N (1 + k), H, W, C).
+    features: Callable[[Any], Any] | None = None,
+) -> Float[np.ndarray, "R H W C"]:
+    """Each sample followed by its k nearest training images: R = N (1 + k) of them.
 
     A grid of 1 + k columns shows a sample a row. Nearness is Euclidean in pixels, or in what
     `features` makes of images. Raises InputError as `nearest` does.

@@ -72,11 +72,8 @@ class GAN(Method):
         self.example_shape = tuple(image_shape) if image_shape else (dim,)
         self.levels, self.mixture, self.num_classes = levels, mixture, num_classes
         self.latent_dim, self.packing = latent_dim, packing
-        self.loss, self.n_critic, self.is_simultaneous = (
-            LOSSES[loss](),
-            n_critic,
-            play != "alternating",
-        )
+        self.loss, self.n_critic = LOSSES[loss](), n_critic
+        self.is_simultaneous = play == "simultaneous"
         self.r1, self.gradient_penalty = r1, gradient_penalty
         self._draw = jax.jit(self.draw)
 
