@@ -67,7 +67,12 @@ def in_order(values: Any) -> np.ndarray:
 
 
 def trajectory(
-    made: GAN, start: State, *, steps: int, noise: float = 0.0, clip: float | None = None
+    made: GAN,
+    start: State | np.ndarray,
+    *,
+    steps: int,
+    noise: float = 0.0,
+    clip: float | None = None,
 ) -> Float[np.ndarray, "T 2"]:
     """The states from `start` on; with `clip` psi is clipped after each step, as WGAN's weights."""
 

@@ -27,8 +27,8 @@ EXAMPLES = 100_000  # packs, drawn once and kept: an epoch
 BATCH = 100  # packs
 SAMPLES = 2500  # drawn after every epoch, always of the same latents
 SCORES = ("modes", "high_quality", "reverse_kl")
-GENERATOR = {"width": 400, "layers": 4}
-DISCRIMINATOR = {"width": 200, "layers": 3, "pieces": 5}
+GENERATOR: dict[str, Any] = {"width": 400, "layers": 4}
+DISCRIMINATOR: dict[str, Any] = {"width": 200, "layers": 3, "pieces": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +154,9 @@ def scores(row: Row, points: Float[np.ndarray, "N 2"]) -> list[float]:
 def write(path: pathlib.Path, states: TrainState, found: list[Any]) -> None:
     """The states and the scores so far, in one file that is never half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))}
+    leaves: dict[str, Any] = {
+        str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(states))
+    }
     unfinished = path.with_suffix(".part.npz")
     np.savez(unfinished, history=np.asarray(found), **leaves)
     os.replace(unfinished, path)

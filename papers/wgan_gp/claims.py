@@ -1,6 +1,7 @@
 """WGAN-GP's claims: the penalised critic's slope, and the distance it estimates."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from research.training.types import Params, Rng, Scalar
 
 PENALTY = 10.0  # lambda of algorithm 1
 POINTS, STEPS, CLIP = 256, 1500, 0.01
-CRITIC = {"width": 64, "layers": 3, "pieces": 3}
+CRITIC: dict[str, Any] = {"width": 64, "layers": 3, "pieces": 3}
 
 Points = Float[np.ndarray, "N 2"]
 
@@ -74,7 +75,7 @@ def transport(real: Points, fake: Points) -> tuple[float, Points]:
 def trained_critic(seed: int, *, penalty: float, clip: float | None) -> Score:
     """A maxout critic after `STEPS` steps of Adam on all points, clipped after each if asked."""
     real, fake = map(jnp.asarray, samples(seed))
-    network = MaxoutDiscriminator(**CRITIC)
+    network: Any = MaxoutDiscriminator(**CRITIC)
     adam = optax.adam(1e-3, b1=0.5, b2=0.9)
     params = network.init(jax.random.key(seed), real)["params"]
 
