@@ -1,7 +1,10 @@
 """IWAE's claims: more samples make a tighter bound, and a likelier model of MNIST."""
 
+from typing import cast
+
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from papers import linear_gaussian, trained
 from papers.ledger import Claim
@@ -9,7 +12,9 @@ from papers.rules import Measurement, identity, ordered
 from research.evaluation.latents import active_units
 from research.experiment import Experiment
 from research.methods.importance_bounds import log_mean_exp, log_weights
+from research.methods.vae import VAE
 from research.run import plain
+from research.training.rng import named
 from research.training.state import TrainState
 
 CONFIG = "configs/iwae.py:mnist"
@@ -52,7 +57,7 @@ def model(k: int, seed: int) -> tuple[Experiment, TrainState]:
     return trained.trained(config(k, seed), f"iwae-k{k}-seed{seed}")
 
 
-def config(k: int, seed: int = 0):
+def config(k: int, seed: int = 0) -> ConfigDict:
     """`CONFIG` with the paper's batch for `EPOCHS` passes over the data."""
     overrides = {
         "method.k": k,
@@ -67,14 +72,15 @@ def on_test_images(experiment: Experiment, state: TrainState, size: int = 50) ->
     """Means of the method's metrics over every n-th test image, binarized alike for all models."""
     images = experiment.test_data.arrays()["image"]
     images = images[:: len(images) // TEST_IMAGES][:TEST_IMAGES]
-    evaluate, encode = (jax.jit(f) for f in (experiment.method.evaluate, experiment.method.encode))
-    observed = experiment.method.likelihood.observed
+    method = cast(VAE, experiment.method)
+    evaluate, encode = jax.jit(method.evaluate), jax.jit(method.encode)
     metrics, means = [], []
     for index, start in enumerate(range(0, TEST_IMAGES, size)):
         batch = images[start : start + size]
         rng = jax.random.fold_in(jax.random.key(0), index)
         metrics.append(jax.device_get(evaluate(state, {"image": batch}, rng)))
-        means.append(np.asarray(encode(state, observed(batch, rng))))
+        x = method.likelihood.observed(batch, named(rng, "x"))
+        means.append(np.asarray(encode(state, x)))
     found = {
         name: float(np.concatenate([part[name] for part in metrics]).mean()) for name in metrics[0]
     }

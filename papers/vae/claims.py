@@ -65,7 +65,7 @@ def measure_gradient(seed: int) -> Measurement:
         exact = jax.grad(elbo)(posterior, linear_gaussian.sigma_points(linear_gaussian.COUNT))
         draws = linear_gaussian.normal(jax.random.key(seed), SAMPLES)
         draws_SxBx1xL = jnp.swapaxes(draws, 0, 1)[:, :, None]
-        found = {}
+        found: dict[str, float] = {}
         for name, gradient in (("reparameterised", jax.grad(elbo)), ("score_function", score)):
             each = jax.jit(jax.vmap(gradient, in_axes=(None, 0)))(posterior, draws_SxBx1xL)
             means, variances = (

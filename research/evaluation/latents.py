@@ -91,7 +91,8 @@ def map_picture(means: Latents, labels: Int[np.ndarray, " N"], *, num_classes: i
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(aspect="equal")
     for label in range(num_classes):
-        axes.scatter(*points[labels == label].T, s=4, alpha=0.6, linewidths=0, label=label)
+        x, y = points[labels == label].T
+        axes.scatter(x, y, s=4, alpha=0.6, linewidths=0, label=label)
     axes.legend(markerscale=4, fontsize="small")
     canvas.draw()
     picture = np.asarray(canvas.buffer_rgba())[None, ..., :3]
