@@ -119,15 +119,19 @@ def small(monkeypatch, tmp_path):
 def test_the_protocols_step_is_the_methods(small, packing):
     made = protocol.Row("grid", packing, epochs=1, seeds=1).method
     state = jax.jit(functools.partial(protocol.start, made))(jax.random.key(0))
+    # Narrow first weights give logits of 0, where real and fake cancel to rounding errors.
+    state = dataclasses.replace(state, params=jax.tree.map(lambda leaf: 20 * leaf, state.params))
     real = jax.random.normal(jax.random.key(1), (10, 2 * packing))
     rng = jax.random.key(2)
     found = jax.jit(functools.partial(protocol.step, made))(state, real, rng)
     expected, _ = jax.jit(made.step)(state, {"point": real.reshape(-1, 2)}, rng)
+
+    def check(one, other):
+        assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(other) + 1e-12
+
     # Adam's first step is the gradient's sign: its moments tell more.
-    for one, other in ((found.extra, expected.extra), (found.opt_state, expected.opt_state)):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-9), one, other
-        )
+    jax.tree.map(check, found.extra, expected.extra)
+    jax.tree.map(check, found.opt_state, expected.opt_state)
 
 
 def test_a_stopped_measurement_goes_on_where_it_was(small):
