@@ -12,12 +12,15 @@ from ml_collections import ConfigDict
 
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
+from research.environments.worlds import ENVIRONMENTS
 from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.methods.gan import GAN
+from research.methods.ppo import PPO
 from research.methods.vae import VAE
+from research.networks.actor_critic import ActorCritic, Painter
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
 from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -43,6 +46,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "mlp": MLP,
     "mlp_encoder": MLPEncoder,
     "mlp_decoder": MLPDecoder,
+    "actor_critic": ActorCritic,
+    "painter": Painter,
 }
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
@@ -50,8 +55,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "edm": EDM,
     "gan": GAN,
     "vae": VAE,
+    "ppo": PPO,
 }
-ENVIRONMENTS: dict[str, Callable[..., Any]] = {}
 SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
     *("sample", "evaluate"),
@@ -110,7 +115,8 @@ def build(config: ConfigDict) -> Experiment:
     train_data = datasets.load(config.data.name, "train")
     given = train_data.traits() | {"batch_size": config.data.batch_size}
     if "environment" in config:
-        given["environment"] = choose(ENVIRONMENTS, config.environment, "environment", given=given)
+        environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
+        given |= environment.traits() | {"environment": environment}
     given |= by_role("network", config.network, functools.partial(choose, NETWORKS, given=given))
     make_optimizer = functools.partial(construct, optimizer, given={"total_steps": config.steps})
     given |= by_role("optimizer", config.optimizer, make_optimizer)

@@ -1,0 +1,1 @@
+"""Worlds for agents: pure, jit-compiled, in gymnax's interface."""

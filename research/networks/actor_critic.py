@@ -1,0 +1,88 @@
+"""Actors and critics: a policy's outputs and a value, by perceptrons or by looking at a canvas."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+Outputs = tuple[Float[Array, "B P"], Float[Array, " B"]]
+
+
+class ActorCritic(nn.Module):
+    """Perceptrons with tanh (1707.06347, section 6.1), orthogonal at the start.
+
+    The policy's outputs are `actions` logits or, `continuous`, the means and, of no observation,
+    the logarithms of the standard deviations of `actions` numbers. `shared` has one perceptron
+    under both the policy and the value.
+    """
+
+    actions: int
+    continuous: bool
+    widths: Sequence[int] = (64, 64)
+    shared: bool = False
+    log_std: float = 0.0
+
+    @nn.compact
+    def __call__(self, observations: Float[Array, "B ..."]) -> Outputs:
+        """The policy's outputs and the values."""
+        flat = observations.reshape(len(observations), -1)
+        under_policy = perceptron(flat, self.widths, "shared" if self.shared else "policy")
+        under_value = under_policy if self.shared else perceptron(flat, self.widths, "value")
+        outputs = dense(self.actions, 0.01, "policy_out")(under_policy)
+        if self.continuous:
+            outputs = with_log_std(self, outputs, self.log_std)
+        return outputs, dense(1, 1.0, "value_out")(under_value)[:, 0]
+
+
+class Painter(nn.Module):
+    """For a canvas: it attends to one place, which is where it paints what it saw there.
+
+    A 3x3 and a 1x1 convolution of `width` channels; a softmax over the places (1504.00702, section
+    5.2) gives the mean place of the stroke and the features for its pressure and colour.
+    """
+
+    actions: int
+    continuous: bool
+    width: int = 16
+    log_std: float = -1.0
+
+    @nn.compact
+    def __call__(self, observations: Float[Array, "B H W D"]) -> Outputs:
+        """The policy's outputs and the values."""
+        batch, height, width, _ = observations.shape
+        y, x = jnp.meshgrid(jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width), indexing="ij")
+        places_HxWx2 = jnp.stack([x, y], axis=-1)
+        where = jnp.broadcast_to(places_HxWx2, (batch, height, width, 2))
+        h = jnp.concatenate([observations, where], axis=-1)
+        init = nn.initializers.orthogonal(2**0.5)
+        h = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=init, name="around")(h))
+        h = nn.relu(dense(self.width, 2**0.5, "here")(h))
+        seen_BxNxD = h.reshape(batch, height * width, self.width)
+        attention = jax.nn.softmax(dense(1, 1.0, "attention")(seen_BxNxD)[..., 0])
+        place = attention @ places_HxWx2.reshape(-1, 2)
+        attended = jnp.einsum("bn,bnd->bd", attention, seen_BxNxD)
+        brush = perceptron(attended, (self.width,), "brush")
+        means = [place, dense(self.actions - 2, 0.01, "policy_out")(brush)]
+        outputs = with_log_std(self, jnp.concatenate(means, axis=-1), self.log_std)
+        pooled = perceptron(jnp.mean(seen_BxNxD, axis=1), (self.width,), "value")
+        return outputs, dense(1, 1.0, "value_out")(pooled)[:, 0]
+
+
+def perceptron(h: Float[Array, "B D"], widths: Sequence[int], name: str) -> Float[Array, "B W"]:
+    for layer, width in enumerate(widths):
+        h = nn.tanh(dense(width, 2**0.5, f"{name}{layer}")(h))
+    return h
+
+
+def dense(width: int, scale: float, name: str) -> nn.Dense:
+    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(scale), name=name)
+
+
+def with_log_std(
+    module: nn.Module, means: Float[Array, "B A"], start: float
+) -> Float[Array, "B P"]:
+    """The means and, beside them, a parameter that no observation moves."""
+    log_std = module.param("log_std", nn.initializers.constant(start), means.shape[-1:])
+    return jnp.concatenate([means, jnp.broadcast_to(log_std, means.shape)], axis=-1)
