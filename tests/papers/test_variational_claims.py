@@ -10,7 +10,7 @@ from papers.linear_vae import claims as linear_vae
 from papers.tighter_bounds import claims as tighter_bounds
 from papers.vae import claims as vae
 from research.methods import vae as method
-from research.methods.importance_bounds import importance_weighted, sampled_elbo
+from research.methods.importance_bounds import sampled_elbo
 
 
 def verdict(module, name, seeds=1):
@@ -36,8 +36,8 @@ def test_a_divergence_without_its_entropy(monkeypatch):
 
 
 def test_a_mean_of_log_weights_is_no_tighter_with_more(monkeypatch):
-    monkeypatch.setattr(iwae, "DRAWS", 2000)
-    monkeypatch.setattr(iwae, "PARTS", 2)
+    monkeypatch.setattr(iwae, "DRAWS", 20_000)
+    monkeypatch.setattr(iwae, "PARTS", 10)
     assert verdict(iwae, "bounds", seeds=3) == "REPRODUCED"
     monkeypatch.setattr(iwae, "log_mean_exp", lambda x: x.mean(axis=-1))
     assert verdict(iwae, "bounds", seeds=3) == "FAILED"
@@ -45,21 +45,20 @@ def test_a_mean_of_log_weights_is_no_tighter_with_more(monkeypatch):
 
 @pytest.fixture
 def small_toy(monkeypatch):
-    """Few replicates, and parameters so far off their optimum that these are enough."""
-    for name, value in {"REPLICATES": 400, "COUNT": 256, "OFFSET": 0.05}.items():
+    """Few data, replicates and numbers of samples."""
+    for name, value in {"REPLICATES": 100, "COUNT": 64, "LEAST": 64}.items():
         monkeypatch.setattr(tighter_bounds, name, value)
-    monkeypatch.setattr(tighter_bounds, "SAMPLES", (1, 8, 32))
+    monkeypatch.setattr(tighter_bounds, "SAMPLES", (1, 64, 256))
     yield
     tighter_bounds.signal_to_noise.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("bound", "expected"), [(importance_weighted, "REPRODUCED"), (sampled_elbo, "FAILED")]
-)
-def test_a_bound_that_is_not_tighter_loses_no_signal(small_toy, monkeypatch, bound, expected):
+def test_a_bound_that_is_not_tighter_loses_no_signal(small_toy, monkeypatch):
     tighter_bounds.signal_to_noise.cache_clear()
-    monkeypatch.setattr(tighter_bounds, "importance_weighted", bound)
-    assert verdict(tighter_bounds, "signal_to_noise") == expected
+    assert tighter_bounds.measure(0)["inference_by_K_slope"] < -0.1
+    tighter_bounds.signal_to_noise.cache_clear()
+    monkeypatch.setattr(tighter_bounds, "importance_weighted", sampled_elbo)
+    assert verdict(tighter_bounds, "signal_to_noise") == "FAILED"
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(1.0, "REPRODUCED"), (1.1, "FAILED")])
