@@ -229,7 +229,7 @@ def test_it_learns_a_ring():
         )
 
     before = distance(state)
-    for i in range(300):
+    for i in range(500):
         state, _ = step(state, POINTS, jax.random.fold_in(RNG, i))
     assert distance(state) < before / 2
 
