@@ -156,6 +156,8 @@ AS_THE_PAPER_SAYS = {
         clipped_norm=0.001,
         clipped_ratio_error=0.9,
     ),
+    "ppo.no_clip": dict(no_clip=-0.39, clip=0.82),
+    "ppo.penalties": dict(fixed_kl=0.71, adaptive_kl=0.74, clip=0.82),
 }
 
 
