@@ -61,7 +61,10 @@ def digits() -> ConfigDict:
 
 
 def mnist() -> ConfigDict:
-    """MNIST, 28x28 folded to 14x14 patches: about 30 minutes on 2 cores (0.38 s a step)."""
+    """MNIST, 28x28 folded to 14x14 patches: an hour on one core, a Frechet distance of 5.4.
+
+    That of as many real test images is 0.67, of per-pixel Gaussians 252 (`mnist_convnet`, n=2000).
+    """
     config = digits()
     config.update(steps=4500)
     config.data.update(name="mnist", batch_size=64)

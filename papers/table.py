@@ -11,6 +11,10 @@ from papers.ledger import Claim
 from papers.rules import estimate
 from research.scores.table import read_scores
 
+# Models whose samples stand beside a paper's page, as PAPER/NAME.png and PAPER/NAME_scores.json.
+GALLERY = {
+    "ddpm/mnist": "`configs/ddpm.py:mnist`, an hour",
+}
 VERDICTS = ("REPRODUCED", "DIRECTION HOLDS", "FAILED", "NOT RUN")
 
 HEADER = """# Claims, measured
@@ -149,6 +153,24 @@ def scores_table(path: pathlib.Path) -> str:
     return "\n".join(lines)
 
 
+def gallery() -> str:
+    """A row a model of `GALLERY`: its samples, and its Frechet distance beside real data's."""
+    lines = [
+        "| samples | made by, on one CPU core | metric | ours | real test data | trivial models |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, made_by in GALLERY.items():
+        frechet = read_scores(ledger.PAPERS_DIR / f"{name}_scores.json")[0]
+        trivial = ", ".join(
+            f"{named.replace('_', ' ')} {x:.3g}" for named, x in frechet.baselines.items()
+        )
+        lines.append(
+            f"| ![samples](papers/{name}.png) | {made_by} | `{frechet.metric}` "
+            f"| {frechet.value:.3g} | {frechet.floor:.3g} | {trivial} |"
+        )
+    return "\n".join(lines)
+
+
 def readme(text: str, blocks: Mapping[str, str]) -> str:
     """README.md with each block between `<!-- NAME: ... -->` and `<!-- /NAME -->` made anew."""
     for name, block in blocks.items():
@@ -165,6 +187,7 @@ def pages() -> dict[pathlib.Path, str]:
     front = ledger.PAPERS_DIR.parent / "README.md"
     blocks = {
         "claims": summary(rows),
+        "gallery": gallery(),
         "scores": scores_table(ledger.PAPERS_DIR / "ddpm" / "digits_scores.json"),
     }
     return {

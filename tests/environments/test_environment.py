@@ -4,7 +4,6 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from research.environments.environment import Box, Discrete, check_actions, step_all
@@ -92,8 +91,8 @@ def test_gymnax_that_is_missing_or_lacks_the_world(monkeypatch):
 @pytest.mark.parametrize(
     ("space", "actions", "message"),
     [
-        (Discrete(2), np.array([0, 2]), r"action 2 of environment 1 is outside Discrete\(count=2"),
-        (Box(-1.0, 1.0, 2), np.array([[0, np.nan]]), r"of environment 0 is outside Box\(low=-1"),
+        (Discrete(2), jnp.array([0, 2]), r"action 2 of environment 1 is outside Discrete\(count=2"),
+        (Box(-1.0, 1.0, 2), jnp.array([[0, jnp.nan]]), r"of environment 0 is outside Box\(low=-1"),
     ],
 )
 def test_an_action_out_of_range_is_named(space, actions, message):

@@ -1,5 +1,6 @@
 """A run that is killed and resumed ends in the state of the one that was not, bit for bit."""
 
+import functools
 import json
 import random
 import signal
@@ -10,24 +11,31 @@ import time
 import pytest
 
 STEPS = 10
+DIFFUSION = "configs/ddpm.py:digits_debug"
+FAMILIES = (
+    DIFFUSION,
+    "configs/vae.py:digits_debug",
+    "configs/gan.py:ring_debug",
+    "configs/ppo.py:cartpole_debug",
+)
 
 
-def command(workdir):
+def command(config, workdir):
     return [
-        *(sys.executable, "-m", "launch.train", "--config=configs/ddpm.py:digits_debug"),
-        *(f"--workdir={workdir}", f"--config.steps={STEPS}"),
+        *(sys.executable, "-m", "launch.train", f"--config={config}"),
+        *(f"--workdir={workdir}", f"--config.steps={STEPS}", "--config.log.every_steps=1"),
         *("--config.checkpoint.every_steps=1", "--config.sample.every_steps=0"),
     ]
 
 
-def start(workdir):
+def start(config, workdir):
     return subprocess.Popen(
-        command(workdir), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(config, workdir), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def finish(workdir):
-    process = start(workdir)
+def finish(config, workdir):
+    process = start(config, workdir)
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert f"finished at step {STEPS}" in output
@@ -46,35 +54,37 @@ def wait_for_step(process, workdir, step):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return finish(tmp_path_factory.mktemp("whole") / "run")
+    """The final state's hash of a run of the config that nothing stopped."""
+    return functools.cache(lambda config: finish(config, tmp_path_factory.mktemp("whole") / "run"))
 
 
-def killed_and_resumed(workdir, seed):
+def killed_and_resumed(config, workdir, seed):
     """Kills at a random moment from the first step's log on, saves (one a step) included."""
     rng = random.Random(seed)
-    process = start(workdir)
+    process = start(config, workdir)
     wait_for_step(process, workdir, rng.randrange(1, STEPS))
     time.sleep(rng.uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    return finish(workdir)
+    return finish(config, workdir)
 
 
-def test_one_kill(tmp_path, uninterrupted):
-    assert killed_and_resumed(tmp_path / "run", seed="one") == uninterrupted
+@pytest.mark.parametrize("config", FAMILIES)
+def test_one_kill(tmp_path, uninterrupted, config):
+    assert killed_and_resumed(config, tmp_path / "run", "one") == uninterrupted(config)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_twenty_kills(tmp_path, uninterrupted, seed):
-    assert killed_and_resumed(tmp_path / "run", seed=seed) == uninterrupted
+    config = FAMILIES[seed % len(FAMILIES)]
+    assert killed_and_resumed(config, tmp_path / "run", seed) == uninterrupted(config)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, uninterrupted, number):
     workdir = tmp_path / "run"
-    process = start(workdir)
+    process = start(DIFFUSION, workdir)
     wait_for_step(process, workdir, 3)
     process.send_signal(number)
     output, errors = process.communicate(timeout=600)
@@ -82,6 +92,6 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, uninterrupted, nu
     assert "stopped at step" in output
     manifest = json.loads((workdir / "manifest.json").read_text())
     assert "final_state_sha256" not in manifest
-    assert finish(workdir) == uninterrupted
+    assert finish(DIFFUSION, workdir) == uninterrupted(DIFFUSION)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
