@@ -21,7 +21,7 @@ demo: setup  ## train a diffusion model on digits, sample and score it: runs/dem
 	$(BIN)/python -m launch.evaluate --workdir=runs/demo
 
 test: setup  ## the fast suite
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m 'not slow'
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m 'not slow' --numprocesses=auto --dist=worksteal
 
 test-slow: setup  ## the long tests: kills at random, whole protocols
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m slow
