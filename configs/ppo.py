@@ -71,7 +71,9 @@ def canvas() -> ConfigDict:
     config.method.update(
         rollout_steps=50, discount=0.9, decay=0.9, entropy_weight=0.0, reward_scale=10.0
     )
+    moves = config.steps * config.method.epochs * config.method.minibatches
     config.optimizer.update(learning_rate=1e-3, schedule="cosine", warmup_steps=100, clip_norm=0.5)
+    config.optimizer.total_steps = moves
     config.sample.update(every_steps=200, count=16)
     config.evaluate.update(count=16, batch_size=180)
     return config
