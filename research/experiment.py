@@ -154,7 +154,7 @@ def choose(
     given: Mapping[str, Any] | None = None,
 ) -> Any:
     """What `config.name` names, made with the other keys as its arguments."""
-    arguments = ConfigDict(config)
+    arguments = ConfigDict(config.to_dict())
     name = arguments.get("name")
     if name not in registry:
         raise InputError(f"{section}.name={name!r} is unknown; {nearest(str(name), registry)}")

@@ -20,7 +20,7 @@ def debug():
 def test_cross_entropy_and_accuracy(debug):
     experiment, state = debug
     batch = next(experiment.iterator())
-    metrics = experiment.method.evaluate(state, batch, jax.random.key(0))
+    metrics = jax.jit(experiment.method.evaluate)(state, batch, jax.random.key(0))
     images = jnp.asarray(batch["image"], jnp.float32) / 8 - 1
     logits, _ = experiment.method.network.apply({"params": state.params["model"]}, images)
     probabilities = np.asarray(jax.nn.softmax(logits))

@@ -127,6 +127,7 @@ def test_guidance_the_other_way(monkeypatch):
 
 AS_THE_PAPER_SAYS = {
     "ddim.few_steps": dict(eta0_10=13.36, eta1_10=41.07, rise_eta0=9.2, rise_eta1=35.29),
+    "ddim.few_steps_mnist": dict(eta0_10=13.36, eta1_10=41.07, rise_eta0=9.2, rise_eta1=35.29),
     "ddim.consistency": dict(distance_eta0=0.1, distance_eta1=0.5, distance_other_x_T=0.8),
     "improved_ddpm.likelihood": dict(cosine_hybrid=3.17, linear_simple=3.37),
     "improved_ddpm.few_steps": dict(rise_learned=0.1, rise_beta_tilde=5.0, rise_beta=50.0),
