@@ -6,12 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-FAMILIES = (
-    "configs/ddpm.py:digits_debug",
-    "configs/vae.py:digits_debug",
-    "configs/gan.py:ring_debug",
-    "configs/ppo.py:cartpole_debug",
-)
+from tests.families import FAMILIES
+
 STEPS = 3
 
 

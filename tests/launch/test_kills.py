@@ -10,14 +10,9 @@ import time
 
 import pytest
 
+from tests.families import DIFFUSION, FAMILIES
+
 STEPS = 10
-DIFFUSION = "configs/ddpm.py:digits_debug"
-FAMILIES = (
-    DIFFUSION,
-    "configs/vae.py:digits_debug",
-    "configs/gan.py:ring_debug",
-    "configs/ppo.py:cartpole_debug",
-)
 
 
 def command(config, workdir):
@@ -66,6 +61,7 @@ def killed_and_resumed(config, workdir, seed):
     time.sleep(rng.uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
     return finish(config, workdir)
 
 
