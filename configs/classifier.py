@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from research.errors import InputError, nearest
+from research.configuration import split_variant
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "steps": 600, "batch_size": 64, "width": 16},
@@ -34,11 +34,9 @@ DEBUG = {
 
 def get_config(variant: str = "digits") -> ConfigDict:
     """`digits`, `mnist`, `digits_judge` or `mnist_judge`; `VARIANT_debug` runs in seconds."""
-    recipe = variant.removesuffix("_debug")
-    if recipe not in VARIANTS:
-        raise InputError(f"configs/classifier.py has no {variant!r}; {nearest(recipe, VARIANTS)}")
+    recipe, is_debug = split_variant(variant, VARIANTS, __file__)
     config = classifier(**VARIANTS[recipe])
-    if variant.endswith("_debug"):
+    if is_debug:
         config.update_from_flattened_dict(DEBUG)
     return config
 

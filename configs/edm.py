@@ -6,18 +6,16 @@ python -m launch.train --config=configs/edm.py:digits --workdir=runs/edm
 from ml_collections import ConfigDict
 
 from configs import ddpm
-from research.errors import InputError, nearest
+from research.configuration import split_variant
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
     """`digits` or `mnist`: data, network, optimizer and `_debug` are those of configs/ddpm.py."""
-    name = variant.removesuffix("_debug")
-    if name not in VARIANTS:
-        raise InputError(f"configs/edm.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = ddpm.VARIANTS[name]()
     config.method = ConfigDict(dict(name="edm", label_dropout=0.1))
     config.sample.update(solver="heun", steps=18)
-    return ddpm.debug(config) if variant.endswith("_debug") else config
+    return ddpm.debug(config) if is_debug else config
 
 
 VARIANTS = ("digits", "mnist")

@@ -5,16 +5,14 @@ python -m launch.train --config=configs/gan.py:ring --workdir=runs/ring
 
 from ml_collections import ConfigDict
 
-from research.errors import InputError, nearest
+from research.configuration import split_variant
 
 
 def get_config(variant: str = "ring") -> ConfigDict:
     """`ring`, `grid`, `digits` or `mnist`; `VARIANT_debug` is the same in miniature."""
-    name = variant.removesuffix("_debug")
-    if name not in VARIANTS:
-        raise InputError(f"configs/gan.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = VARIANTS[name]()
-    return debug(config) if variant.endswith("_debug") else config
+    return debug(config) if is_debug else config
 
 
 def ring() -> ConfigDict:

@@ -6,17 +6,15 @@ python -m launch.train --config=configs/iwae.py:mnist --workdir=runs/iwae --conf
 from ml_collections import ConfigDict
 
 from configs import vae
-from research.errors import InputError, nearest
+from research.configuration import split_variant
 
 
 def get_config(variant: str = "mnist") -> ConfigDict:
     """`mnist`, k = 50: data, network, optimizer and `_debug` are those of configs/vae.py."""
-    name = variant.removesuffix("_debug")
-    if name not in VARIANTS:
-        raise InputError(f"configs/iwae.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = vae.VARIANTS[name]()
     config.method.update(bound="importance", k=50)
-    return vae.debug(config) if variant.endswith("_debug") else config
+    return vae.debug(config) if is_debug else config
 
 
 VARIANTS = ("mnist",)

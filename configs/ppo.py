@@ -11,16 +11,14 @@ A batch is what the environments' next episodes are made with, one environment a
 
 from ml_collections import ConfigDict
 
-from research.errors import InputError, nearest
+from research.configuration import split_variant
 
 
 def get_config(variant: str = "cartpole") -> ConfigDict:
     """`cartpole`, `catch`, `canvas`, `emoji` or `rejax`; `VARIANT_debug` is one in miniature."""
-    name = variant.removesuffix("_debug")
-    if name not in VARIANTS:
-        raise InputError(f"configs/ppo.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = VARIANTS[name]()
-    return debug(config) if variant.endswith("_debug") else config
+    return debug(config) if is_debug else config
 
 
 def cartpole() -> ConfigDict:

@@ -9,16 +9,14 @@ dynamically binarized pixels. numpyro: the network, batch and optimizer of NumPy
 
 from ml_collections import ConfigDict
 
-from research.errors import InputError, nearest
+from research.configuration import split_variant
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
     """`digits`, `mnist` or `numpyro`; `VARIANT_debug` is the same in miniature."""
-    name = variant.removesuffix("_debug")
-    if name not in VARIANTS:
-        raise InputError(f"configs/vae.py has no variant {variant!r}; {nearest(name, VARIANTS)}")
+    name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = VARIANTS[name]()
-    return debug(config) if variant.endswith("_debug") else config
+    return debug(config) if is_debug else config
 
 
 def digits() -> ConfigDict:

@@ -11,7 +11,6 @@ import json
 import pathlib
 import statistics
 import tempfile
-import time
 from typing import Any
 
 import jax
@@ -41,41 +40,27 @@ def main(argv: list[str]) -> None:
 
 def compare(name: str, *, rounds: int) -> dict[str, Any]:
     """Rates of ours and the peer's by turns of as many steps, and `ratio`, ours over theirs."""
+    from launch.turns import by_turns
     from research.experiment import build
-    from research.training import loop
-    from research.training.logs import JsonlWriter
 
     page = importlib.import_module(f"launch.peers.{name}")
     experiment = build(load_config(page.CONFIG))
-    ours, theirs = [], []
+    steps = page.STEPS
     with tempfile.TemporaryDirectory() as directory:
         data = pathlib.Path(directory) / "train.npz"
         np.savez(data, allow_pickle=False, **experiment.train_data.arrays())
         peer = process.start(page.__name__, page.REQUIREMENTS, data)
-        mark = time.perf_counter()
-
-        def turn(_: Any) -> None:
-            nonlocal mark
-            ours.append(time.perf_counter() - mark)
-            theirs.append(process.stretch(peer, page.STEPS))
-            mark = time.perf_counter()
-
-        loop.train(
-            experiment.method,
-            experiment.iterator(),
-            example=experiment.example(),
-            steps=page.STEPS * (rounds + 1),
-            seed=experiment.seed,
-            mesh=experiment.mesh,
-            rules=experiment.rules,
-            writers=[JsonlWriter(pathlib.Path(directory) / "metrics.jsonl")],
-            log_every=page.STEPS,
-            hooks=[loop.Hook(page.STEPS, turn)],
+        *times, _ = by_turns(
+            experiment,
+            lambda: process.stretch(peer, steps),
+            steps=steps,
+            rounds=rounds,
+            log_every=steps,
         )
         peer.kill()
-    # The first turn of each holds its compilation.
-    units = page.STEPS * page.UNITS_PER_STEP
-    rates = {"ours": [units / s for s in ours[1:]], "theirs": [units / s for s in theirs[1:]]}
+    ours, theirs = times
+    units = steps * page.UNITS_PER_STEP
+    rates = {"ours": [units / s for s in ours], "theirs": [units / s for s in theirs]}
     median = {side: statistics.median(rate) for side, rate in rates.items()}
     spread = {f"{side}_range": [min(rate), max(rate)] for side, rate in rates.items()}
     return {

@@ -7,9 +7,7 @@ prints `loop_over_step`, the ratio of their medians.
 """
 
 import json
-import pathlib
 import statistics
-import tempfile
 import time
 from collections import Counter
 from typing import Any
@@ -41,9 +39,9 @@ def main(argv: list[str]) -> None:
 
 def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, Any]:
     """Milliseconds a step in the loop (data, checks, logs) and bare (one batch), by turns."""
+    from launch.turns import by_turns
     from research.experiment import build
     from research.training import loop
-    from research.training.logs import JsonlWriter, TensorBoardWriter
     from research.training.sharding import batch_sharding, put_batch
 
     experiment = build(config)
@@ -52,49 +50,31 @@ def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, 
     state = loop.initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
     step = loop.compiled_step(experiment.method, experiment.mesh, layout)
     batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
-    looped, bare, compiled = [], [], Counter[str]()
+    compiled, compiled_by_turn = Counter[str](), []
 
     def count_compilation(event: str, duration_secs: float, **_: Any) -> None:
         compiled.update([event] if event == COMPILATION else [])
 
-    jax.monitoring.register_event_duration_secs_listener(count_compilation)
-    mark = time.perf_counter()
-
-    def turn(_: Any) -> None:
-        nonlocal state, mark
-        looped.append(time.perf_counter() - mark)
+    def bare() -> float:
+        nonlocal state
         start = time.perf_counter()
         for _ in range(steps):
             state, metrics = step(state, batch, rng)
         jax.block_until_ready((state, metrics))
-        bare.append(time.perf_counter() - start)
-        if len(bare) == 1:
-            compiled.clear()
-        mark = time.perf_counter()
+        seconds = time.perf_counter() - start
+        compiled_by_turn.append(compiled.total())
+        return seconds
 
-    with tempfile.TemporaryDirectory() as directory:
-        path = pathlib.Path(directory)
-        loop.train(
-            experiment.method,
-            experiment.iterator(),
-            example=experiment.example(),
-            steps=steps * (rounds + 1),
-            seed=experiment.seed,
-            mesh=experiment.mesh,
-            rules=experiment.rules,
-            writers=[JsonlWriter(path / "metrics.jsonl"), TensorBoardWriter(path)],
-            log_every=experiment.log["every_steps"],
-            hooks=[loop.Hook(steps, turn)],
-        )
-        waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]
-    # The first turn of each holds its compilation.
-    in_loop, alone = (1000 * statistics.median(times[1:]) / steps for times in (looped, bare))
+    jax.monitoring.register_event_duration_secs_listener(count_compilation)
+    log_every = experiment.log["every_steps"]
+    *times, data_wait = by_turns(experiment, bare, steps=steps, rounds=rounds, log_every=log_every)
+    in_loop, alone = (1000 * statistics.median(seconds) / steps for seconds in times)
     return {
         "loop_over_step": in_loop / alone,
         "loop_ms": in_loop,
         "step_ms": alone,
-        "data_wait": statistics.median(waits[1:]),
-        "compilations_after_first_step": compiled.total(),
+        "data_wait": data_wait,
+        "compilations_after_first_step": compiled.total() - compiled_by_turn[0],
         "rounds": rounds,
         "steps": steps,
         "device": jax.devices()[0].device_kind,

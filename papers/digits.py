@@ -23,14 +23,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 
 def config(name: str, seed: int = 0) -> ConfigDict:
     """`CONFIG` with the named overrides and a seed; it only trains."""
-    made = load_config(CONFIG)
-    made.update_from_flattened_dict(OVERRIDES[name] | {"seed": seed})
-    # What doesn't move the weights is fixed, so that no other wish for it voids a measurement.
-    made.checkpoint = ConfigDict(dict(every_steps=500, keep=1))
-    made.log = ConfigDict(dict(every_steps=50))
-    made.sample = ConfigDict(dict(every_steps=0, count=0))
-    made.evaluate = ConfigDict(dict(count=0, batch_size=1))
-    return made
+    overrides = OVERRIDES[name]
+    return models.config(CONFIG, seed=seed, overrides=overrides, save_every=500, log_every=50)
 
 
 def settings(*names: str, classifiers: Sequence[str] = ()) -> dict[str, Any]:

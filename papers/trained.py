@@ -17,14 +17,19 @@ RUNS = pathlib.Path("runs/papers")
 
 
 def config(
-    name: str, *, seed: int = 0, overrides: Mapping[str, Any] | None = None, save_every: int = 1000
+    name: str,
+    *,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    save_every: int = 1000,
+    log_every: int = 100,
 ) -> ConfigDict:
     """The config `name`, as `--config` takes it, with dotted overrides; it only trains."""
     made = load_config(name)
     made.update_from_flattened_dict({**(overrides or {}), "seed": seed})
     # What doesn't move the weights is fixed, so that no other wish for it voids a measurement.
     made.checkpoint = ConfigDict(dict(every_steps=save_every, keep=1))
-    made.log = ConfigDict(dict(every_steps=100))
+    made.log = ConfigDict(dict(every_steps=log_every))
     made.sample = ConfigDict(dict(every_steps=0, count=0))
     made.evaluate = ConfigDict(dict(count=0, batch_size=1))
     return made

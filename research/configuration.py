@@ -2,6 +2,7 @@
 
 import pathlib
 import runpy
+from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
@@ -23,6 +24,19 @@ def load_config(name: str) -> ConfigDict:
         raise InputError(f"no config file {filename!r}; {nearest(filename, configs)}")
     get_config = runpy.run_path(str(path))["get_config"]
     return get_config(variant) if variant else get_config()
+
+
+def split_variant(variant: str, variants: Iterable[str], file: str) -> tuple[str, bool]:
+    """A variant's name, one of `variants`, and whether its `_debug` form is meant.
+
+    Raises:
+      InputError: the config file has no such variant.
+    """
+    name = variant.removesuffix("_debug")
+    if name not in variants:
+        path = f"configs/{pathlib.Path(file).name}"
+        raise InputError(f"{path} has no variant {variant!r}; {nearest(name, variants)}")
+    return name, variant.endswith("_debug")
 
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:

@@ -27,7 +27,7 @@ from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.unet import UNet
-from research.training.loop import state_layout
+from research.training.loop import state_layout, train
 from research.training.method import Method
 from research.training.optimizers import optimizer
 from research.training.sharding import Rules, make_mesh
@@ -88,6 +88,17 @@ class Experiment:
         """The state's shapes, dtypes and shardings."""
         return state_layout(self.method, example=self.example(), mesh=self.mesh, rules=self.rules)
 
+    def train(self, **options: Any) -> TrainState:
+        """`loop.train` of this experiment; `options` are its further keyword arguments."""
+        own: dict[str, Any] = {
+            "steps": self.steps,
+            "seed": self.seed,
+            "mesh": self.mesh,
+            "rules": self.rules,
+        }
+        example = self.example()
+        return train(self.method, self.iterator(), example=example, **(own | options))
+
     def sample_options(self) -> dict[str, Any]:
         """The config's keyword arguments for `method.sample`."""
         return {name: value for name, value in self.sample.items() if name != "every_steps"}
@@ -113,7 +124,7 @@ def build(config: ConfigDict) -> Experiment:
     if missing:
         raise InputError(f"the config lacks {', '.join(missing)}")
     train_data = datasets.load(config.data.name, "train")
-    given = train_data.traits() | {"batch_size": config.data.batch_size}
+    given = train_data.traits()
     if "environment" in config:
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
         given |= environment.traits() | {"environment": environment}
@@ -154,29 +165,28 @@ def choose(
     given: Mapping[str, Any] | None = None,
 ) -> Any:
     """What `config.name` names, made with the other keys as its arguments."""
-    arguments = ConfigDict(config.to_dict())
-    name = arguments.get("name")
+    arguments = dict(config)
+    name = arguments.pop("name", None)
     if name not in registry:
         raise InputError(f"{section}.name={name!r} is unknown; {nearest(str(name), registry)}")
-    del arguments.name
     return construct(registry[name], arguments, section, given=given)
 
 
 def construct(
     make: Callable[..., Any],
-    config: ConfigDict,
+    arguments: ConfigDict | dict[str, Any],
     section: str,
     *,
     given: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`make(**config)`, with those of `given` that it takes.
+    """`make(**arguments)`, with those of `given` that it takes.
 
     Raises:
       InputError: an argument `make` does not take, with the nearest ones it does.
     """
     taken = inspect.signature(make).parameters
-    for name in config:
+    for name in arguments:
         if name not in taken:
             raise InputError(f"{section}.{name} is unknown; {nearest(name, taken)}")
     fitting = {name: value for name, value in (given or {}).items() if name in taken}
-    return make(**(fitting | config.to_dict()))
+    return make(**(fitting | dict(arguments)))

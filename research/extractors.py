@@ -21,7 +21,6 @@ from research.experiment import NETWORKS, build, choose
 from research.networks import convnet, efficientnet
 from research.run import plain
 from research.training.logs import ProgressWriter
-from research.training.loop import train
 from research.training.optimizers import averaged
 from research.training.state import sha256
 from research.training.types import Params
@@ -169,15 +168,7 @@ def _train(name: str, path: pathlib.Path) -> None:
     experiment = build(load_config(f"configs/classifier.py:{RECIPES[name]}"))
     progress = ProgressWriter(experiment.steps, start=0)
     try:
-        state = train(
-            experiment.method,
-            experiment.iterator(),
-            example=experiment.example(),
-            steps=experiment.steps,
-            seed=experiment.seed,
-            mesh=experiment.mesh,
-            writers=[progress],
-        )
+        state = experiment.train(writers=[progress])
     finally:
         progress.close()
     if int(state.step) < experiment.steps:

@@ -23,7 +23,7 @@ from research.training.logs import (
     TensorBoardWriter,
     Writer,
 )
-from research.training.loop import Hook, train
+from research.training.loop import Hook
 from research.training.manifest import manifest, write_json
 from research.training.rng import named
 from research.training.state import TrainState, sha256
@@ -62,14 +62,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         ProgressWriter(experiment.steps, start=start),
     ]
     try:
-        state = train(
-            experiment.method,
-            experiment.iterator(),
-            example=experiment.example(),
-            steps=experiment.steps,
-            seed=experiment.seed,
-            mesh=experiment.mesh,
-            rules=experiment.rules,
+        state = experiment.train(
             checkpoints=checkpoints,
             checkpoint_every=experiment.checkpoint["every_steps"],
             manifest=description,

@@ -39,6 +39,14 @@ def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, messa
         build(config)
 
 
+def test_a_locked_config_is_built_and_left_as_it_was():
+    """As flags give it."""
+    config = load_config("configs/classifier.py:digits_debug").lock()
+    before = config.to_json()
+    build(config)
+    assert config.to_json() == before
+
+
 @pytest.mark.parametrize("name", ["digits", "ring", "episodes"])
 def test_an_example_batch_has_the_fields_of_a_real_one(name):
     dataset = datasets.load(name, "test")

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 
 from research.errors import InputError
+from research.evaluation.figures import square_picture
 
 Images = Float[np.ndarray, "N H W C"]
 Grid = Float[np.ndarray, "R H W C"]  # images of a grid, row by row
@@ -81,21 +82,17 @@ def map_picture(means: Latents, labels: Int[np.ndarray, " N"], *, num_classes: i
 
     Raises InputError as `latent_map`, and for a label outside 0..num_classes - 1.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if len(labels) and not 0 <= min(labels) <= max(labels) < num_classes:
         raise InputError(f"labels {min(labels)}..{max(labels)} must lie in 0..{num_classes - 1}")
     points = latent_map(means)
-    figure = Figure(figsize=(5, 5), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(aspect="equal")
-    for label in range(num_classes):
-        x, y = points[labels == label].T
-        axes.scatter(x, y, s=4, alpha=0.6, linewidths=0, label=label)
-    axes.legend(markerscale=4, fontsize="small")
-    canvas.draw()
-    picture = np.asarray(canvas.buffer_rgba())[None, ..., :3]
+
+    def draw(axes: Any) -> None:
+        for label in range(num_classes):
+            x, y = points[labels == label].T
+            axes.scatter(x, y, s=4, alpha=0.6, linewidths=0, label=label)
+        axes.legend(markerscale=4, fontsize="small")
+
+    picture = square_picture(draw, side=500)[None]
     return picture.astype(np.float32) / 127.5 - 1
 
 

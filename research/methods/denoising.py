@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from research.errors import InputError, nearest
+from research.methods.labels import drawn_labels
 from research.sampling.ancestral import ancestral
 from research.sampling.ddim import ddim
 from research.sampling.denoisers import Denoiser
@@ -54,18 +55,9 @@ def labels_to_draw(
     The label `num_classes` is the null one. Raises InputError for labels or guidance without
     classes, and for labels of another count or outside 0..num_classes.
     """
-    if not num_classes:
-        if guidance or labels is not None:
-            raise InputError("guidance and labels need a model with classes; this one has none")
-        return None
-    if labels is None:
-        return jnp.arange(count, dtype=jnp.int32) % num_classes
-    chosen = jnp.asarray(labels, jnp.int32)
-    if chosen.shape != (count,):
-        raise InputError(f"labels has shape {chosen.shape}; count is {count}")
-    if not bool(((chosen >= 0) & (chosen <= num_classes)).all()):
-        raise InputError(f"labels must lie in 0..{num_classes} ({num_classes} is no class)")
-    return chosen
+    if guidance and not num_classes:
+        raise InputError("guidance and labels need a model with classes; this one has none")
+    return drawn_labels(labels, count=count, num_classes=num_classes, has_null=True)
 
 
 def training_labels(

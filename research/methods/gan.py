@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Int
 from research.data.mixtures import Mixture
 from research.data.scaling import scaled
 from research.errors import InputError, nearest
+from research.evaluation.modes import DEVIATIONS
 from research.methods.gan_losses import LOSSES, Score, gradient_penalty, packed, r1
+from research.methods.labels import drawn_labels
 from research.training.method import Aux, Method, Objective, play_together
 from research.training.optimizers import averaged
 from research.training.rng import named
@@ -184,7 +186,8 @@ class GAN(Method):
             return jnp.sqrt(spread[0] / jnp.maximum(spread[1], 1e-12))
         centres = jnp.asarray(self.mixture.centres, jnp.float32)
         squared_BxK = jnp.sum((fake[:, None] - centres) ** 2, axis=-1)
-        return jnp.mean((squared_BxK < (3 * self.mixture.std) ** 2).any(axis=0), dtype=jnp.float32)
+        near_BxK = squared_BxK < (DEVIATIONS * self.mixture.std) ** 2
+        return jnp.mean(near_BxK.any(axis=0), dtype=jnp.float32)
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """The discriminator on test examples (B,), each with its pack's value.
@@ -218,7 +221,7 @@ class GAN(Method):
         With classes also `labels` (count,), by default every class in turn. Raises InputError for
         labels without classes, of another count or outside 0..num_classes - 1.
         """
-        chosen = labels_to_draw(labels, count=count, num_classes=self.num_classes)
+        chosen = drawn_labels(labels, count=count, num_classes=self.num_classes)
         drawn = self._draw(state, self.latents(rng, count), chosen)
         name = "images" if len(self.example_shape) == 3 else "points"
         return {name: drawn} | ({} if chosen is None else {"labels": chosen})
@@ -244,27 +247,6 @@ class GAN(Method):
 
     def labels(self, batch: Batch) -> Int[Array, " B"] | None:
         return jnp.asarray(batch["label"]) if self.num_classes else None
-
-
-def labels_to_draw(
-    labels: Sequence[int] | Array | None, *, count: int, num_classes: int
-) -> Int[Array, " count"] | None:
-    """The labels of a sample: as given, or every class in turn; None without classes.
-
-    Raises InputError as `GAN.sample` says.
-    """
-    if not num_classes:
-        if labels is not None:
-            raise InputError("labels need a model with classes; this one has none")
-        return None
-    if labels is None:
-        return jnp.arange(count, dtype=jnp.int32) % num_classes
-    chosen = jnp.asarray(labels, jnp.int32)
-    if chosen.shape != (count,):
-        raise InputError(f"labels has shape {chosen.shape}; count is {count}")
-    if not bool(((chosen >= 0) & (chosen < num_classes)).all()):
-        raise InputError(f"labels must lie in 0..{num_classes - 1}")
-    return chosen
 
 
 def _statistics(variables: Any) -> dict[str, Any]:

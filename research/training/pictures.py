@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from research.errors import InputError
+from research.evaluation.figures import square_picture
 
 KINDS = ("images", "points", "frames")
 FRAME_MS = 40
@@ -67,14 +68,9 @@ def to_uint8(images: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]
 
 def scatter(points: Float[np.ndarray, "N D"]) -> Picture:
     """Points in the plane with axes of one scale. Raises InputError unless D is 2."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if points.shape[1:] != (2,):
         raise InputError(f"points of shape {points.shape} can't be drawn; (N, 2) can")
-    figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
-    renderer = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(aspect="equal")
-    axes.scatter(points[:, 0], points[:, 1], s=2, alpha=0.3, linewidths=0)
-    renderer.draw()
-    return np.asarray(renderer.buffer_rgba())[..., :3].copy()
+    return square_picture(
+        lambda axes: axes.scatter(points[:, 0], points[:, 1], s=2, alpha=0.3, linewidths=0),
+        side=400,
+    )

@@ -15,18 +15,9 @@ if __name__ == "__main__":
 
     from research.configuration import load_config
     from research.experiment import build
-    from research.training.loop import train
 
     experiment = build(load_config(config))
     assert experiment.mesh.size == int(devices)
-    state = train(
-        experiment.method,
-        experiment.iterator(),
-        example=experiment.example(),
-        steps=int(steps),
-        seed=experiment.seed,
-        mesh=experiment.mesh,
-        rules=experiment.rules,
-    )
+    state = experiment.train(steps=int(steps))
     leaves = jax.tree_util.tree_leaves_with_path(state)
     np.savez(out, **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves})

@@ -1,0 +1,42 @@
+"""The training loop and something else by turns, so that both are timed on the same machine."""
+
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from research.experiment import Experiment
+from research.training.logs import JsonlWriter, TensorBoardWriter
+from research.training.loop import Hook
+
+
+def by_turns(
+    experiment: Experiment, other: Callable[[], float], *, steps: int, rounds: int, log_every: int
+) -> tuple[list[float], list[float], float]:
+    """Seconds of `rounds` stretches of `steps` steps of the loop, and what `other()` says it took.
+
+    `other` runs after each stretch. One turn more of both goes first and is left out: it holds
+    their compilation. The last value is the median share of its time that the loop waited for data.
+    """
+    looped, others = [], []
+    mark = time.perf_counter()
+
+    def turn(_: Any) -> None:
+        nonlocal mark
+        looped.append(time.perf_counter() - mark)
+        others.append(other())
+        mark = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory)
+        experiment.train(
+            steps=steps * (rounds + 1),
+            writers=[JsonlWriter(path / "metrics.jsonl"), TensorBoardWriter(path)],
+            log_every=log_every,
+            hooks=[Hook(steps, turn)],
+        )
+        waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]
+    return looped[1:], others[1:], statistics.median(waits[1:])
