@@ -20,7 +20,7 @@ from research.training.state import TrainState
 
 CONFIG = "configs/iwae.py:mnist"
 KS = (1, 5, 50)
-BATCH, EPOCHS = 20, 20
+BATCH, EPOCHS = 20, 10
 TEST_IMAGES, EVALUATION_SAMPLES = 1000, 5000
 DRAWS, PARTS = 50_000, 40  # of 50 samples in all, drawn in so many parts
 

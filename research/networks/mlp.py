@@ -41,6 +41,7 @@ class MLPEncoder(nn.Module):
     """Images to the mean and log std of `latent` latents, by an MLP with two linear heads.
 
     Without `hidden` layers it is the encoder of a linear VAE; 1509.00519's are (200, 200), tanh.
+    Hidden layers see the ink (1 + x) / 2: a background of -1 in every pixel would saturate them.
     """
 
     latent: int
@@ -52,9 +53,9 @@ class MLPEncoder(nn.Module):
         self, images: Float[Array, "B H W C"]
     ) -> tuple[Float[Array, "B L"], Float[Array, "B L"]]:
         """The mean and log std of images in [-1, 1]."""
-        h = MLP(self.hidden, activation=self.activation, name="mlp")(
-            images.reshape(len(images), -1)
-        )
+        flat = images.reshape(len(images), -1)
+        seen = (1 + flat) / 2 if self.hidden else flat
+        h = MLP(self.hidden, activation=self.activation, name="mlp")(seen)
         return dense(self.latent, name="mean")(h), dense(self.latent, name="log_std")(h)
 
 

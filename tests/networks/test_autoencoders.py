@@ -42,6 +42,14 @@ def test_shapes_and_gradients(encoder, decoder):
     assert all(jnp.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
 
 
+def test_a_black_image_is_no_ink_to_an_mlp():
+    encoder, black = MLPEncoder(5, (7, 6)), jnp.full((1, *SHAPE), -1.0)
+    (mean, log_std), _ = encoder.init_with_output(jax.random.key(0, impl="rbg"), black)
+    assert not mean.any() and not log_std.any()
+    (seen, _), _ = encoder.init_with_output(jax.random.key(0, impl="rbg"), -black)
+    assert seen.any()
+
+
 def test_an_mlp_keeps_leading_axes():
     x = jnp.ones((2, 3, 4))
     for network, width in ((MLP((5,), 6), 6), (MLP((5,)), 5), (MLP((), 2), 2)):
