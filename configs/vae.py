@@ -70,9 +70,12 @@ def mnist() -> ConfigDict:
 
 
 def numpyro() -> ConfigDict:
-    """20 epochs of NumPyro's example: one softplus layer of 400, 50 latents, Adam at 1e-3."""
+    """20 epochs of NumPyro's example: one softplus layer of 400, 50 latents, Adam at 1e-3.
+
+    50 steps are executed at once, as a step of 4 ms would wait for the host.
+    """
     config = mnist()
-    config.update(steps=20 * 60_000 // 128)
+    config.update(steps=20 * 60_000 // 128, steps_per_execution=50)
     config.data.batch_size = 128
     for role in ("encoder", "decoder"):
         config.network[role].update(hidden=(400,), activation="softplus")

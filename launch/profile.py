@@ -41,14 +41,14 @@ def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, 
     """Milliseconds a step in the loop (data, checks, logs) and bare (one batch), by turns."""
     from launch.turns import by_turns
     from research.experiment import build
-    from research.training import loop
+    from research.training.execution import compiled_step, initial_state
     from research.training.sharding import batch_sharding, put_batch
 
     experiment = build(config)
     rng = jax.random.key(experiment.seed)
     layout = experiment.layout()
-    state = loop.initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
-    step = loop.compiled_step(experiment.method, experiment.mesh, layout)
+    state = initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
+    step = compiled_step(experiment.method, experiment.mesh, layout)
     batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
     compiled, compiled_by_turn = Counter[str](), []
 

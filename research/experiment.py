@@ -27,7 +27,8 @@ from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.unet import UNet
-from research.training.loop import state_layout, train
+from research.training.execution import state_layout
+from research.training.loop import train
 from research.training.method import Method
 from research.training.optimizers import optimizer
 from research.training.sharding import Rules, make_mesh
@@ -75,6 +76,7 @@ class Experiment:
     rules: Rules
     seed: int
     steps: int
+    steps_per_execution: int
     checkpoint: dict[str, int]
     log: dict[str, int]
     sample: dict[str, Any]
@@ -92,6 +94,7 @@ class Experiment:
         """`loop.train` of this experiment; `options` are its further keyword arguments."""
         own: dict[str, Any] = {
             "steps": self.steps,
+            "steps_per_execution": self.steps_per_execution,
             "seed": self.seed,
             "mesh": self.mesh,
             "rules": self.rules,
@@ -140,6 +143,7 @@ def build(config: ConfigDict) -> Experiment:
         rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],
         seed=config.seed,
         steps=config.steps,
+        steps_per_execution=config.get("steps_per_execution", 1),
         checkpoint=config.checkpoint.to_dict(),
         log=config.log.to_dict(),
         sample=config.sample.to_dict(),

@@ -1,4 +1,4 @@
-"""PacGAN's protocol on mixtures in the plane, all seeds of a row trained together, resumably."""
+"""PacGAN's protocol on mixtures in the plane, seeds of a row trained together, resumably."""
 
 import dataclasses
 import functools
@@ -38,7 +38,6 @@ class Row:
     mixture: str
     packing: int
     epochs: int
-    seeds: int
 
     @property
     def method(self) -> GAN:
@@ -56,23 +55,34 @@ class Row:
         )
 
 
+def together(seed: int, seeds: int) -> tuple[int, ...]:
+    """Those of the `seeds` seeds that are best trained with `seed`.
+
+    On an accelerator all, in one batch. A CPU's cache holds the weights and moments of one: one by
+    one is faster there, and each is kept as it is done.
+    """
+    return (seed,) if jax.default_backend() == "cpu" else tuple(range(seeds))
+
+
 @functools.cache
-def history(row: Row) -> Float[np.ndarray, "epochs seeds 3"]:
-    """`SCORES` of every seed after every epoch, trained from where the last call was stopped."""
-    path = RUNS / f"{row.mixture}-packing{row.packing}-{row.seeds}seeds-{row.epochs}epochs.npz"
-    rngs = jax.vmap(jax.random.key)(jnp.arange(row.seeds))
-    packs = jnp.stack([training_packs(row, seed) for seed in range(row.seeds)])
+def history(row: Row, seeds: tuple[int, ...]) -> Float[np.ndarray, "epochs seeds 3"]:
+    """`SCORES` of the seeds after every epoch, trained from where the last call was stopped."""
+    named_seeds = "-".join(map(str, seeds))
+    path = RUNS / f"{row.mixture}-packing{row.packing}-{row.epochs}epochs-seed{named_seeds}.npz"
+    rngs = jax.vmap(jax.random.key)(jnp.array(seeds))
+    packs = jnp.stack([training_packs(row, seed) for seed in seeds])
     train = jax.jit(functools.partial(all_epochs, row.method), donate_argnums=0)
     states = jax.jit(jax.vmap(functools.partial(start, row.method)))(rngs)
     found: list[Any] = []
     if path.exists():
         states, found = read(path, like=states)
-    for epoch in range(len(found), row.epochs):
-        states, points = train(states, packs, jax.vmap(jax.random.fold_in, (0, None))(rngs, epoch))
+    for epoch_index in range(len(found), row.epochs):
+        of_epoch = jax.vmap(jax.random.fold_in, (0, None))(rngs, epoch_index)
+        states, points = train(states, packs, of_epoch)
         found.append([scores(row, of_seed) for of_seed in np.asarray(points)])
         write(path, states, found)
         means = " ".join(f"{x:.3g}" for x in np.mean(found[-1], axis=0))
-        print(f"{path.stem} epoch {epoch + 1}: {', '.join(SCORES)} {means}", file=sys.stderr)
+        print(f"{path.stem} epoch {epoch_index + 1}: {', '.join(SCORES)} {means}", file=sys.stderr)
     return np.asarray(found)
 
 
@@ -91,7 +101,6 @@ def start(method: GAN, rng: Rng) -> TrainState:
 
 def all_epochs(method: GAN, states: Any, packs: Array, rngs: Array) -> tuple[TrainState, Array]:
     """An epoch of every seed, and the points (seeds, samples, 2) that each then draws."""
-    # One seed's weights and moments stay in a processor's cache; all seeds' don't.
     at_once = None if jax.default_backend() == "cpu" else len(rngs)
     one = lambda seed: epoch(method, *seed)  # noqa: E731
     return jax.lax.map(one, (states, packs, rngs), batch_size=at_once)

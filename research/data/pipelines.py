@@ -26,8 +26,9 @@ def train_iterator(
     epoch is left out. Process i takes the i-th of `process_count` equal parts of every batch,
     b = batch_size / process_count. The global batches do not depend on the number of processes.
 
-    Batches are prepared ahead in threads. `get_state` tells how many were handed out, whatever
-    has been prepared; it is equal on all processes, and `set_state` goes on with the next batch.
+    Batches that must be decoded are prepared ahead in threads. `get_state` tells how many were
+    handed out, whatever has been prepared; it is equal on all processes, and `set_state` goes on
+    with the next batch.
 
     Raises:
       InputError: the batch size is not positive or not divisible by `process_count`.
@@ -51,9 +52,9 @@ def train_iterator(
         pieces = [order(e)[max(start - e * size, 0) : stop - e * size] for e in epochs]
         return _gather(dataset, np.concatenate(pieces))
 
-    # One thread keeps a gather ahead of any step; decoding images wants as many as Grain gives.
-    threads = 1 if dataset.fits_in_memory else 16
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(4, threads))
+    # A gather in memory takes less time than handing it over from a thread.
+    threads = 0 if dataset.fits_in_memory else 16
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     endless = grain.MapDataset.range(sys.maxsize // batch_size - 1).map(batch)
     return iter(endless.to_iter_dataset(ahead))
 

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import Mesh
 
 from research.errors import InputError
 from research.training.checkpoints import Checkpoints
+from research.training.execution import execution, initial_state, state_layout
 from research.training.logs import Writer
 from research.training.method import Method
-from research.training.rng import named
-from research.training.sharding import Rules, batch_sharding, put_batch, state_shardings
+from research.training.sharding import Rules
 from research.training.state import TrainState
-from research.training.types import Batch, Metrics, Rng
+from research.training.types import Batch, Metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ def train(
     rules: Rules = (),
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 1000,
+    steps_per_execution: int = 1,
     manifest: Mapping[str, Any] | None = None,
     writers: Sequence[Writer] = (),
     log_every: int = 50,
@@ -55,6 +57,8 @@ def train(
     Args:
       example: a host batch of the right shapes and dtypes; its values are not read.
       checkpoint_every: steps between two saves; the last step is saved always.
+      steps_per_execution: steps that the host has executed at once; at more than 1 small networks
+        needn't wait for it, and a signal ends the last of them.
       rules: (pattern, axes) pairs, as `sharding.state_shardings` reads them.
 
     Raises:
@@ -66,21 +70,25 @@ def train(
         state = checkpoints.restore(layout, iterator)
     else:
         state = initial_state(method, rng, example=example, layout=layout)
-    step_fn = compiled_step(method, mesh, layout)
-    batches = batch_sharding(mesh)
+    execute = execution(method, mesh, layout, steps_per_execution=steps_per_execution)
     meter = _Meter(seed=seed, log_every=log_every, last=steps, writers=writers)
-    pending: tuple[int, Metrics] | None = None
+    dues = [every for every in (checkpoint_every, *(hook.every for hook in hooks)) if every]
+    pending: tuple[range, Metrics] | None = None
+    step = int(state.step)
     with stop_signals() as stop:
-        for step in range(int(state.step), steps):
+        while step < steps:
+            next_dues = (step + every - step % every for every in dues)
+            last = min(step + steps_per_execution, steps, *next_dues)
+            executed = range(step + 1, last + 1)
             with meter.waiting():
-                batch = next(iterator)
-            state, metrics = step_fn(state, put_batch(batch, batches), rng)
+                batches = [next(iterator) for _ in executed]
+            state, metrics = execute(state, batches, rng)
             if pending:
                 meter.report(*pending)
-            pending = (step + 1, metrics)
-            is_last = step + 1 == steps or bool(stop)
-            due = [hook for hook in hooks if is_due(step + 1, hook.every, last=step + 1 == steps)]
-            saves = is_due(step + 1, checkpoint_every, last=is_last) and checkpoints is not None
+            pending, step = (executed, metrics), last
+            is_last = step == steps or bool(stop)
+            due = [hook for hook in hooks if is_due(step, hook.every, last=step == steps)]
+            saves = is_due(step, checkpoint_every, last=is_last) and checkpoints is not None
             if due or saves or is_last:
                 meter.report(*pending)
                 pending = None
@@ -93,47 +101,6 @@ def train(
     if checkpoints:
         checkpoints.wait()
     return state
-
-
-def state_layout(method: Method, *, example: Batch, mesh: Mesh, rules: Rules) -> TrainState:
-    """The state's shapes, dtypes and shardings, with nothing computed."""
-    state = jax.eval_shape(method.init, jax.random.key(0), example)
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        state,
-        state_shardings(state, mesh, rules),
-    )
-
-
-def initial_state(method: Method, rng: Rng, *, example: Batch, layout: TrainState) -> TrainState:
-    """The state before the first step, laid out as `layout`."""
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
-    # It runs once: compiling it well would take longer than running it badly.
-    init = jax.jit(
-        method.init,
-        out_shardings=shardings,
-        compiler_options={"xla_backend_optimization_level": 0},
-    )
-    return init(named(rng, "init"), example)
-
-
-def compiled_step(method: Method, mesh: Mesh, layout: TrainState) -> Any:
-    """`(state, batch, rng of the run) -> (state, metrics)`, jitted over the mesh.
-
-    It takes over the state's memory, and folds the step into the random key.
-    """
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
-    replicated = NamedSharding(mesh, PartitionSpec())
-
-    def step(state: TrainState, batch: Batch, rng: Rng) -> tuple[TrainState, Metrics]:
-        return method.step(state, batch, jax.random.fold_in(rng, state.step))
-
-    return jax.jit(
-        step,
-        in_shardings=(shardings, batch_sharding(mesh), replicated),
-        out_shardings=(shardings, replicated),
-        donate_argnums=0,
-    )
 
 
 def is_due(step: int, every: int, *, last: bool) -> bool:
@@ -174,8 +141,13 @@ class _Meter:
         yield
         self._waited += time.perf_counter() - start
 
-    def report(self, step: int, metrics: Metrics) -> None:
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    def report(self, steps: range, metrics: Metrics) -> None:
+        """`metrics` hold a number for each of the steps, and perhaps more."""
+        fetched = {name: np.ravel(value) for name, value in jax.device_get(metrics).items()}
+        for place, step in enumerate(steps):
+            self._report_one(step, {name: float(value[place]) for name, value in fetched.items()})
+
+    def _report_one(self, step: int, values: Mapping[str, float]) -> None:
         bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise InputError(
@@ -189,5 +161,5 @@ class _Meter:
         elapsed = now - self._since
         pace = {"steps_per_second": self._steps / elapsed, "data_wait": self._waited / elapsed}
         for writer in self._writers:
-            writer.scalars(step, values | pace)
+            writer.scalars(step, {**values, **pace})
         self._waited, self._since, self._steps = 0.0, now, 0

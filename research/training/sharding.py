@@ -58,9 +58,10 @@ def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
     return jax.tree_util.tree_map_with_path(of, state)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Examples are split over the data and fsdp axes."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
+    """Examples are split over the data and fsdp axes; of stacked batches they are axis 1."""
+    examples = ("data", "fsdp")
+    return NamedSharding(mesh, PartitionSpec(*((None, examples) if stacked else (examples,))))
 
 
 def put_batch(batch: Any, sharding: NamedSharding) -> Any:

@@ -12,7 +12,7 @@ import scipy.stats
 
 from research.errors import InputError
 from research.methods.importance_bounds import BOUNDS, log_weights
-from research.methods.likelihoods import Bernoulli, Gaussian, log_sigmoid
+from research.methods.likelihoods import Bernoulli, Gaussian
 from research.methods.vae import VAE
 from research.networks.mlp import MLPDecoder, MLPEncoder
 from research.training.state import TrainState
@@ -162,14 +162,6 @@ def test_bernoulli_is_scipys():
         found, scipy.stats.bernoulli(p).logpmf(np.asarray(bits)).sum((1, 2, 3)), rtol=1e-5
     )
     np.testing.assert_allclose(Bernoulli(levels=2).mean(logits), 2 * p - 1, atol=1e-6)
-
-
-def test_log_sigmoid_and_its_gradient():
-    x = np.array([-200.0, -20.0, -1.0, 0.0, 1.0, 20.0, 200.0], np.float32)
-    value, slope = jax.vmap(jax.value_and_grad(log_sigmoid))(jnp.asarray(x))
-    exact = x.astype(np.float64)
-    np.testing.assert_allclose(value, scipy.special.log_expit(exact), rtol=1e-5, atol=1e-30)
-    np.testing.assert_allclose(slope, scipy.special.expit(-exact), atol=1e-6)
 
 
 @pytest.mark.parametrize("std", [0.3, None])

@@ -9,7 +9,7 @@ import pytest
 from research.errors import InputError
 from research.training import checkpoints as checkpointing
 from research.training.checkpoints import Checkpoints, damaged_steps, steps
-from research.training.loop import state_layout
+from research.training.execution import state_layout
 from research.training.sharding import make_mesh
 from research.training.state import sha256
 from tests.training.regression import Regression, fit, iterator

@@ -1,5 +1,6 @@
 """The loop: it resumes bit for bit, compiles once, and keeps nothing of a bad step."""
 
+import functools
 import os
 import signal
 
@@ -53,15 +54,20 @@ def test_an_objective_moves_only_its_own_group():
     assert sha256(after.params["scale"]) != sha256(before.params["scale"])
 
 
+at_once = pytest.mark.parametrize("at_once", [1, 4])
+
+
+@at_once
 @pytest.mark.parametrize("stop", [1, 7, 10])
-def test_resuming_is_bit_exact(tmp_path, stop):
-    whole = fit(steps=20)
+def test_resuming_is_bit_exact(tmp_path, stop, at_once):
+    fitted = functools.partial(fit, steps_per_execution=at_once)
+    whole = fitted(steps=20)
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
-    fit(steps=stop, checkpoints=checkpoints, checkpoint_every=5)
+    fitted(steps=stop, checkpoints=checkpoints, checkpoint_every=5)
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
     assert checkpoints.latest == stop
-    resumed = fit(steps=20, checkpoints=checkpoints, checkpoint_every=5)
+    resumed = fitted(steps=20, checkpoints=checkpoints, checkpoint_every=5)
     checkpoints.close()
     assert sha256(resumed) == sha256(whole)
 
@@ -73,38 +79,65 @@ def test_the_seed_matters():
     assert sha256(one) != sha256(two)
 
 
-def test_one_compilation_a_run():
+def test_steps_executed_at_once_are_those_executed_one_by_one():
+    one, many = (fit(steps=21, steps_per_execution=count) for count in (1, 8))
+    assert int(many.step) == 21 and int(many.extra["plays"]) == int(one.extra["plays"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        (one.params, one.opt_state),
+        (many.params, many.opt_state),
+    )
+
+
+def test_hooks_see_their_own_steps_whatever_is_executed_at_once():
+    seen = []
+    hooks = [Hook(every, lambda state: seen.append(int(state.step))) for every in (3, 5)]
+    fit(steps=11, steps_per_execution=4, hooks=hooks)
+    assert seen == [3, 5, 6, 9, 10, 11, 11]
+
+
+def test_less_than_one_step_at_once_is_refused():
+    with pytest.raises(InputError, match="steps_per_execution is 0; 1 is the least"):
+        fit(steps=2, steps_per_execution=0)
+
+
+@at_once
+def test_one_compilation_a_run(at_once):
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
     )
     counts = []
-    fit(steps=20, hooks=[Hook(1, lambda state: counts.append(len(compiled)))])
+    count = Hook(3, lambda state: counts.append(len(compiled)))
+    fit(steps=20, steps_per_execution=at_once, hooks=[count])
     assert counts[0] > 0
     assert counts[-1] == counts[0]
 
 
-def test_metrics_of_every_step_in_order():
+@at_once
+def test_metrics_of_every_step_in_order(at_once):
     recorder = Recorder()
-    fit(steps=7, writers=[recorder], log_every=2)
+    fit(steps=7, steps_per_execution=at_once, writers=[recorder], log_every=2)
     assert [step for step, _ in recorder.lines] == [2, 4, 6, 7]
     assert {"model/loss", "scale/grad_norm", "data_wait"} <= recorder.lines[0][1].keys()
     every = Recorder()
-    fit(steps=7, writers=[every], log_every=1)
+    fit(steps=7, steps_per_execution=at_once, writers=[every], log_every=1)
     logged = dict(every.lines)
     assert recorder.lines[1][1]["model/loss"] == logged[4]["model/loss"]
 
 
-def test_a_non_finite_step_is_named_and_never_saved(tmp_path):
+@at_once
+def test_a_non_finite_step_is_named_and_never_saved(tmp_path, at_once):
+    fitted = functools.partial(fit, steps_per_execution=at_once)
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=9)
     with pytest.raises(InputError, match=r"model/loss is nan.* at step 8 \(batch 7 of seed 0\)"):
-        fit(steps=20, poison_at=7, checkpoints=checkpoints, checkpoint_every=2)
+        fitted(steps=20, poison_at=7, checkpoints=checkpoints, checkpoint_every=3)
     checkpoints.close()
     good = Checkpoints(tmp_path / "checkpoints", keep=9)
     assert good.latest == 6
-    resumed = fit(steps=6, checkpoints=good)
+    resumed = fitted(steps=6, checkpoints=good)
     good.close()
-    assert sha256(resumed) == sha256(fit(steps=6))
+    assert sha256(resumed) == sha256(fitted(steps=6))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
