@@ -21,6 +21,7 @@ OFFSET = 0.01  # deviation of the parameters from their optimum
 SAMPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 LEAST = 32  # samples from which a slope is fitted: a rate is a limit
 REPLICATES = 500  # each of a draw and its mirror image
+BLOCK = 32  # data at a time: their noise stays in a core's cache
 PARAMETERS = ("generative", "inference")  # mu and b
 
 
@@ -38,21 +39,28 @@ def signal_to_noise(seed: int) -> dict[str, dict[int, float]]:
     mu_b = mu + OFFSET * rng.normal(size=DIMS), mu / 2 + OFFSET * rng.normal(size=DIMS)
     x, a, mu_b = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (x, a, mu_b))
 
-    def bound(mu_b: tuple, eps_NxKxD: jax.Array) -> jax.Array:
+    def bound(mu_b: tuple, x_NxD: jax.Array, eps_NxKxD: jax.Array) -> jax.Array:
         mu, b = mu_b
-        return jnp.mean(importance_weighted(terms(mu, b, a, x, eps_NxKxD), 1.0))
+        return jnp.mean(importance_weighted(terms(mu, b, a, x_NxD, eps_NxKxD), 1.0))
 
-    def gradients(eps: jax.Array) -> dict[str, jax.Array]:
+    def gradients(x_NxD: jax.Array, eps_NxKxD: jax.Array) -> dict[str, jax.Array]:
         gradient = jax.grad(bound)
-        found = {f"K_{k}": gradient(mu_b, eps[:, :k]) for k in SAMPLES}
-        each = jax.vmap(gradient, in_axes=(None, 1))(mu_b, eps[:, :, None])
+        found = {f"K_{k}": gradient(mu_b, x_NxD, eps_NxKxD[:, :k]) for k in SAMPLES}
+        singles = jax.vmap(gradient, in_axes=(None, None, 1))
+        each = singles(mu_b, x_NxD, eps_NxKxD[:, :, None])
         for m in SAMPLES:
             found[f"M_{m}"] = jax.tree.map(lambda leaf, m=m: leaf[:m].mean(axis=0), each)
         return found
 
+    def block(rng_and_x: tuple) -> dict[str, jax.Array]:
+        rng, x_NxD = rng_and_x
+        eps = jax.random.normal(rng, (len(x_NxD), SAMPLES[-1], DIMS))
+        return jax.lax.map(functools.partial(gradients, x_NxD), jnp.stack([eps, -eps]))
+
     def pair(rng: jax.Array) -> dict[str, jax.Array]:
-        eps = jax.random.normal(rng, (COUNT, SAMPLES[-1], DIMS))
-        return jax.lax.map(gradients, jnp.stack([eps, -eps]))
+        blocks = x.reshape(-1, min(BLOCK, COUNT), DIMS)
+        drawn = jax.lax.map(block, (jax.random.split(rng, len(blocks)), blocks))
+        return jax.tree.map(lambda leaf: leaf.mean(axis=0), drawn)
 
     rngs = jax.random.split(jax.random.key(seed), REPLICATES)
     drawn = jax.jit(functools.partial(jax.lax.map, pair))(rngs)

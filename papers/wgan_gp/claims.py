@@ -18,7 +18,7 @@ from research.networks.maxout import MaxoutDiscriminator
 from research.training.types import Params, Rng, Scalar
 
 PENALTY = 10.0  # lambda of algorithm 1
-POINTS, STEPS, CLIP = 256, 1500, 0.01
+POINTS, STEPS, CLIP = 256, 6000, 0.01
 CRITIC: dict[str, Any] = {"width": 64, "layers": 3, "pieces": 3}
 
 Points = Float[np.ndarray, "N 2"]

@@ -1,4 +1,4 @@
-"""The GAN: who moves, on which fakes, by which statistics; it learns, resumes and refuses."""
+"""The GAN's play: who moves, by which loss and on which fakes; it learns, resumes and refuses."""
 
 import dataclasses
 
@@ -8,52 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from research.data.mixtures import ring
 from research.errors import InputError
-from research.methods.gan import GAN
-from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
+from research.methods.gan_losses import gradient_penalty, packed, r1
 from research.training.checkpoints import Checkpoints
 from research.training.loop import train
-from research.training.optimizers import averaged, optimizer
+from research.training.optimizers import EmaState
+from research.training.rng import named
 from research.training.sharding import make_mesh
 from research.training.state import sha256
-
-RNG = jax.random.key(0, impl="rbg")  # compiles in half the time
-MIXTURE = ring(4, std=0.1)
-POINTS = {"point": MIXTURE.draw(24, seed=0).astype(np.float32)}
-IMAGES = {
-    "image": np.random.default_rng(0).integers(0, 17, (6, 8, 8, 1), dtype=np.uint8),
-    "label": np.arange(6, dtype=np.int32) % 3,
-}
-
-
-def points(*, rate=1e-2, ema_decay=None, **arguments):
-    networks = {
-        "generator": BatchNormGenerator(2, width=16, layers=2),
-        "discriminator": MaxoutDiscriminator(width=8, layers=2, pieces=3),
-    }
-    made = {
-        role: optimizer(learning_rate=rate, total_steps=9, ema_decay=ema_decay) for role in networks
-    }
-    arguments = {"networks": networks, "optimizers": made, "mixture": MIXTURE} | arguments
-    return GAN(dim=2, latent_dim=2, **arguments)
-
-
-def images(**arguments):
-    networks = {
-        "generator": DCGANGenerator((8, 8, 1), channels=(8, 4), num_classes=3),
-        "discriminator": DCGANDiscriminator(channels=(4, 8), num_classes=3),
-    }
-    made = dict.fromkeys(networks, optimizer(learning_rate=1e-3, total_steps=9))
-    arguments = {"networks": networks, "optimizers": made, "num_classes": 3} | arguments
-    return GAN(image_shape=(8, 8, 1), levels=17, latent_dim=4, **arguments)
-
-
-def started(made, batch):
-    """The state before the first step."""
-    quickly = {"xla_backend_optimization_level": 0}
-    return jax.jit(made.init, compiler_options=quickly)(RNG, batch)
+from tests.methods.players import IMAGES, MIXTURE, POINTS, RNG, images, points, started, sure
 
 
 def changed(before, after):
@@ -89,6 +52,64 @@ def test_a_loss_moves_its_own_group_alone():
     own = state.params["generator"]
     losses = [made.generator_loss(own, s, POINTS, RNG)[0] for s in (state, with_other)]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("packing", [1, 2])
+def test_the_discriminators_loss_is_the_sum_of_its_parts(packing):
+    """On the live generator's fakes, whatever its average; the running statistics stay."""
+    made = points(packing=packing, r1=0.3, gradient_penalty=0.7)
+    state = sure(started(made, POINTS))
+    live, params = state.params["generator"], state.params["discriminator"]
+    average = EmaState(jnp.int32(1), jax.tree.map(jnp.zeros_like, live))
+    state = dataclasses.replace(state, opt_state=state.opt_state | {"generator": average})
+    loss, aux = made.discriminator_loss(params, state, POINTS, RNG)
+    fake, _ = made.fakes(live, state, POINTS, RNG)
+    real, fake = (packed(x, packing) for x in (made.examples(POINTS), fake))
+    score = made.score(params, None)
+    # Real, fake and regularizers in turn, each of a size that would be missed.
+    terms = [
+        jnp.mean(jax.nn.softplus(-score(real))),
+        jnp.mean(jax.nn.softplus(score(fake))),
+        0.3 * r1(score, real),
+        0.7 * gradient_penalty(score, real, fake, named(RNG, "penalty")),
+    ]
+    assert min(map(float, terms)) > 0.01 and not aux.extra
+    assert float(loss) == pytest.approx(float(sum(terms)), rel=1e-5)
+    logits = float(jnp.mean(score(real))), float(jnp.mean(score(fake)))
+    assert logits[0] != pytest.approx(logits[1], abs=0.01)
+    found = aux.metrics["real_logit"], aux.metrics["fake_logit"]
+    np.testing.assert_allclose(found, logits, rtol=1e-4)
+
+
+@pytest.mark.parametrize("made", [points(packing=2), images(loss="hinge")])
+def test_the_generators_loss_is_of_its_own_fakes_and_their_classes(made):
+    batch = POINTS if made.mixture else IMAGES
+    state = sure(started(made, batch))
+    own = state.params["generator"]
+    loss, aux = made.generator_loss(own, state, batch, RNG)
+    fake, statistics = made.fakes(own, state, batch, RNG)
+    score = made.score(state.params["discriminator"], made.labels(batch))
+    expected = jnp.mean(made.loss.generator(score(packed(fake, made.packing))))
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    assert sha256(dict(aux.extra)) == sha256(statistics)
+
+
+def test_both_players_are_told_the_classes():
+    made = images(loss="wasserstein")
+    state = sure(started(made, IMAGES))
+    others = IMAGES | {"label": (IMAGES["label"] + 1) % 3}
+    own = state.params
+    fakes = [made.fakes(own["generator"], state, batch, RNG)[0] for batch in (IMAGES, others)]
+    assert float(jnp.abs(fakes[0] - fakes[1]).max()) > 1e-3
+    for group, loss in (
+        ("discriminator", made.discriminator_loss),
+        ("generator", made.generator_loss),
+    ):
+        # With the generator deaf to classes, the discriminator's own ear is what is left.
+        deaf = own | {"generator": own["generator"] | {"classes": {"embedding": jnp.ones((3, 4))}}}
+        held = dataclasses.replace(state, params=deaf)
+        one, other = (loss(deaf[group], held, batch, RNG)[0] for batch in (IMAGES, others))
+        assert float(jnp.abs(one - other)) > 1e-4, group
 
 
 def test_simultaneous_play_is_each_players_gradient_at_the_same_state():
@@ -130,92 +151,6 @@ def test_n_critic_moves_the_discriminator_more_often():
     assert counts == {"discriminator": 3, "generator": 1}
 
 
-def test_training_normalises_each_block_of_a_pack_by_itself():
-    """Fakes of place i change only with the latents of place i."""
-    made = points(packing=2)
-    state = started(made, POINTS)
-    z = made.latents(RNG, 24)
-    other = z.at[1::2].set(made.latents(jax.random.key(1), 12))
-    fake, moved = (
-        made.fakes(state.params["generator"], state, POINTS | {"latent": latent}, RNG)[0]
-        for latent in (z, other)
-    )
-    np.testing.assert_array_equal(fake[::2], moved[::2])
-    assert float(jnp.abs(fake[1::2] - moved[1::2]).min()) > 0
-
-
-def test_running_statistics_are_the_mean_of_the_blocks():
-    made = points(packing=2)
-    state = started(made, POINTS)
-    z = made.latents(RNG, 24)
-    _, extra = made.fakes(state.params["generator"], state, POINTS | {"latent": z}, RNG)
-    h = z @ state.params["generator"]["hidden0"]["kernel"]
-    blocks = jnp.stack([jnp.var(h[place::2], axis=0) for place in (0, 1)])
-    running = extra["generator_statistics"]["norm0"]["var"]
-    np.testing.assert_allclose(running, 0.95 + 0.05 * jnp.mean(blocks, axis=0), rtol=1e-5)
-
-
-def test_samples_use_running_statistics():
-    """A sample doesn't depend on the others drawn with it."""
-    made = points()
-    state, _ = jax.jit(made.step)(started(made, POINTS), POINTS, RNG)
-    z = made.latents(RNG, 8)
-    np.testing.assert_allclose(
-        made.draw(state, z)[:3], made.draw(state, z[:3]), rtol=1e-5, atol=1e-8
-    )
-    in_training, _ = made.fakes(state.params["generator"], state, POINTS | {"latent": z}, RNG)
-    assert float(jnp.abs(in_training - made.draw(state, z)).max()) > 1e-3
-
-
-def test_samples_are_of_the_averaged_generator():
-    made = points(ema_decay=0.9)
-    state = started(made, POINTS)
-    for _ in range(3):
-        state, _ = jax.jit(made.step)(state, POINTS, RNG)
-    drawn = made.sample(state, RNG, count=5)["points"]
-    live = state.params["generator"]
-    assert sha256(averaged(state, "generator")) != sha256(live)
-    of_average = dataclasses.replace(
-        state, opt_state={}, params={"generator": averaged(state, "generator")}
-    )
-    np.testing.assert_allclose(drawn, made.sample(of_average, RNG, count=5)["points"], rtol=1e-5)
-
-
-def test_the_class_is_projected_on_the_discriminators_features():
-    """1802.05637: the class moves a logit by <embedding, features>, the generator by its input."""
-    made = images()
-    state = started(made, IMAGES)
-    real = made.examples(IMAGES)
-    scores = jnp.stack(
-        [made.score(state.params["discriminator"], jnp.full(6, k))(real) for k in range(3)]
-    )
-    plain = made.networks["discriminator"].apply({"params": state.params["discriminator"]}, real)
-    table = state.params["discriminator"]["classes"]["embedding"]
-    zeroed = state.params["discriminator"] | {"classes": {"embedding": 0 * table}}
-    doubled = state.params["discriminator"] | {"classes": {"embedding": 2 * table}}
-    twice = made.score(doubled, made.labels(IMAGES))(real) - plain
-    once = made.score(state.params["discriminator"], made.labels(IMAGES))(real) - plain
-    np.testing.assert_allclose(twice, 2 * once, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(
-        made.score(zeroed, made.labels(IMAGES))(real), plain, rtol=1e-5, atol=1e-7
-    )
-    assert float(jnp.abs(scores - plain).min()) > 0
-    drawn = made.sample(state, RNG, count=4)
-    assert drawn["images"].shape == (4, 8, 8, 1) and drawn["labels"].tolist() == [0, 1, 2, 0]
-
-
-def test_coverage_is_0_for_one_fake_and_whole_for_the_data():
-    of_points, of_images = points(), images()
-    real, fake = of_points.examples(POINTS), jnp.zeros((24, 2))
-    assert float(of_points.coverage(fake, real)) == 0
-    assert float(of_points.coverage(real, real)) == 1
-    assert float(of_points.coverage(jnp.asarray(MIXTURE.centres[:3]), real)) == 0.75
-    real = of_images.examples(IMAGES)
-    assert float(of_images.coverage(jnp.zeros_like(real), real)) == 0
-    assert float(of_images.coverage(real[::-1], real)) == pytest.approx(1)
-    assert set(of_points.alarms) == {"generator/coverage"}
-
-
 def test_it_learns_a_ring():
     """Its samples come nearer to the modes than those of a fresh generator.
 
@@ -235,18 +170,6 @@ def test_it_learns_a_ring():
     for i in range(1250):
         state, _ = step(state, POINTS, jax.random.fold_in(RNG, i))
     assert distance(state) < before / 2
-
-
-@pytest.mark.parametrize("made", [points(packing=2), images(loss="hinge", gradient_penalty=1.0)])
-def test_evaluation_is_per_example_beside_chance(made):
-    batch = POINTS if made.mixture else IMAGES
-    state = started(made, batch)
-    metrics = jax.jit(made.evaluate)(state, batch, RNG)
-    assert all(value.shape == (len(made.examples(batch)),) for value in metrics.values())
-    chance = {"non_saturating": 2 * np.log(2), "hinge": 2}[
-        "non_saturating" if made.mixture else "hinge"
-    ]
-    np.testing.assert_allclose(metrics["chance_loss"], chance, rtol=1e-6)
 
 
 def batches(poison_at=None):
@@ -301,19 +224,3 @@ def test_a_bad_argument_is_named(arguments, message):
 def test_a_batch_must_make_whole_packs():
     with pytest.raises(InputError, match="batch of 24 doesn't make packs of 5"):
         points(packing=5).init(RNG, POINTS)
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [([0, 3], r"in 0\.\.2"), ([-1, 0], r"in 0\.\.2"), ([1], r"shape \(1,\)")],
-)
-def test_labels_out_of_range(labels, message):
-    made = images()
-    with pytest.raises(InputError, match=message):
-        made.sample(started(made, IMAGES), RNG, count=2, labels=labels)
-
-
-def test_labels_need_classes():
-    made = points()
-    with pytest.raises(InputError, match="a model with classes"):
-        made.sample(started(made, POINTS), RNG, count=1, labels=[0])
