@@ -20,12 +20,13 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.ppo import PPO
 from research.methods.vae import VAE
-from research.networks.actor_critic import ActorCritic, Painter
+from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
 from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
+from research.networks.painter import Painter
 from research.networks.unet import UNet
 from research.training.loop import state_layout, train
 from research.training.method import Method
