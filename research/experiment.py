@@ -100,9 +100,17 @@ class Experiment:
         example = self.example()
         return train(self.method, self.iterator(), example=example, **(own | options))
 
-    def sample_options(self) -> dict[str, Any]:
-        """The config's keyword arguments for `method.sample`."""
-        return {name: value for name, value in self.sample.items() if name != "every_steps"}
+    def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
+        """Keyword arguments for `method.sample`: the config's, with `options` before them.
+
+        A `sample` that takes a `batch` is given `count` test examples, from number `first` on;
+        after the last comes the first again.
+        """
+        own = {name: value for name, value in self.sample.items() if name != "every_steps"}
+        own |= options
+        if "batch" in inspect.signature(self.method.sample).parameters:
+            own["batch"] = pipelines.rows(self.test_data, range(first, first + own["count"]))
+        return own
 
     def iterator(self) -> Iterator[Batch]:
         """The endless, shuffled stream of training batches."""
