@@ -4,7 +4,8 @@ python -m launch.sample --workdir=runs/digits --count=64 --solver=ddim --steps=5
     --out=samples.png
 
 Beside the flags below, each keyword argument of the method's `sample` is a flag (a wrong one is
-answered with the right ones); what is not given is as the run's config has it.
+answered with the right ones); what is not given is as the run's config has it. What is drawn after
+examples, as a painting is, is drawn after those of the test set, from the first on.
 """
 
 import inspect
@@ -33,8 +34,8 @@ def main(argv: list[str]) -> None:
 
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
-    options = experiment.sample_options() | sampling_options(argv[1:], experiment.method.sample)
-    options["count"] = COUNT.value
+    asked = sampling_options(argv[1:], experiment.method.sample) | {"count": COUNT.value}
+    options = experiment.sample_options(**asked)
     artefacts = experiment.method.sample(state, jax.random.key(SEED.value), **options)
     shown = [name for name in artefacts if pictures.kind(name)]
     stem = pathlib.Path(OUT.value or workdir / "samples" / "sample").with_suffix("")
@@ -54,7 +55,7 @@ def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> di
     names = [
         name
         for name, parameter in inspect.signature(sample).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
+        if parameter.kind is parameter.KEYWORD_ONLY and name != "batch"
     ]
     hints = get_type_hints(sample)
     options = {}

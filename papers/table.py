@@ -9,11 +9,15 @@ from typing import Any
 from papers import ledger
 from papers.ledger import Claim
 from papers.rules import estimate
-from research.scores.table import read_scores
+from research.scores.table import read_scores, read_test_metrics
 
 # Models whose samples stand beside a paper's page, as PAPER/NAME.png and PAPER/NAME_scores.json.
 GALLERY = {
     "ddpm/mnist": "`configs/ddpm.py:mnist`, an hour",
+}
+# Painters of unseen targets, as PAPER/NAME.gif and PAPER/NAME_scores.json.
+PAINTERS = {
+    "ppo/canvas": "`configs/ppo.py:canvas`, 2 minutes",
 }
 VERDICTS = ("REPRODUCED", "DIRECTION HOLDS", "FAILED", "NOT RUN")
 
@@ -171,6 +175,22 @@ def gallery() -> str:
     return "\n".join(lines)
 
 
+def painters() -> str:
+    """A row a painter of `PAINTERS`: its paintings, and its return beside what else has one."""
+    others = ("random", "random_search", "best_of_8_search", "perfect")
+    lines = [
+        "| canvas and target | made by, on one CPU core | return | random strokes "
+        "| greedy random search | best of 8 a stroke | the target itself |",
+        f"| --- | --- | --- |{' --- |' * len(others)}",
+    ]
+    for name, made_by in PAINTERS.items():
+        found = read_test_metrics(ledger.PAPERS_DIR / f"{name}_scores.json")
+        ours = f"{found['return'].mean:.3f} ± {found['return'].standard_error:.3f}"
+        cells = (ours, *(f"{found[f'{other}_return'].mean:.3f}" for other in others))
+        lines.append(f"| ![paintings](papers/{name}.gif) | {made_by} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def readme(text: str, blocks: Mapping[str, str]) -> str:
     """README.md with each block between `<!-- NAME: ... -->` and `<!-- /NAME -->` made anew."""
     for name, block in blocks.items():
@@ -188,6 +208,7 @@ def pages() -> dict[pathlib.Path, str]:
     blocks = {
         "claims": summary(rows),
         "gallery": gallery(),
+        "painters": painters(),
         "scores": scores_table(ledger.PAPERS_DIR / "ddpm" / "digits_scores.json"),
     }
     return {

@@ -20,12 +20,13 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.ppo import PPO
 from research.methods.vae import VAE
-from research.networks.actor_critic import ActorCritic, Painter
+from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
 from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
+from research.networks.painter import Painter
 from research.networks.unet import UNet
 from research.training.execution import state_layout
 from research.training.loop import train
@@ -102,9 +103,17 @@ class Experiment:
         example = self.example()
         return train(self.method, self.iterator(), example=example, **(own | options))
 
-    def sample_options(self) -> dict[str, Any]:
-        """The config's keyword arguments for `method.sample`."""
-        return {name: value for name, value in self.sample.items() if name != "every_steps"}
+    def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
+        """Keyword arguments for `method.sample`: the config's, with `options` before them.
+
+        A `sample` that takes a `batch` is given `count` test examples, from number `first` on;
+        after the last comes the first again.
+        """
+        own = {name: value for name, value in self.sample.items() if name != "every_steps"}
+        own |= options
+        if "batch" in inspect.signature(self.method.sample).parameters:
+            own["batch"] = pipelines.rows(self.test_data, range(first, first + own["count"]))
+        return own
 
     def iterator(self) -> Iterator[Batch]:
         """The endless, shuffled stream of training batches."""

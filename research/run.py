@@ -123,10 +123,13 @@ def draw(
     experiment: Experiment, state: TrainState, rng: Rng, *, count: int, **options: Any
 ) -> dict[str, np.ndarray]:
     """`count` of each artefact, drawn in batches; `options` go before those of the config."""
-    size = experiment.evaluate["batch_size"]
-    options = experiment.sample_options() | options | {"count": min(size, count)}
+    size = min(experiment.evaluate["batch_size"], count)
     batches = [
-        experiment.method.sample(state, jax.random.fold_in(rng, index), **options)
+        experiment.method.sample(
+            state,
+            jax.random.fold_in(rng, index),
+            **experiment.sample_options(first=index * size, **(options | {"count": size})),
+        )
         for index in range(math.ceil(count / size))
     ]
     return {

@@ -47,6 +47,18 @@ def test_a_locked_config_is_built_and_left_as_it_was():
     assert config.to_json() == before
 
 
+def test_what_is_drawn_after_examples_is_given_those_of_the_test_set():
+    """By turns, and nothing of the kind where samples need none."""
+    painter = build(load_config("configs/ppo.py:canvas_debug"))
+    images = painter.test_data.arrays()["image"]
+    options = painter.sample_options(first=len(images) - 1, count=3)
+    np.testing.assert_array_equal(options["batch"]["image"], images[[-1, 0, 1]])
+    assert "every_steps" not in options
+    assert painter.sample_options()["count"] == len(painter.sample_options()["batch"]["image"]) == 2
+    diffusion = build(load_config("configs/ddpm.py:digits_debug"))
+    assert "batch" not in diffusion.sample_options()
+
+
 @pytest.mark.parametrize("name", ["digits", "ring", "episodes"])
 def test_an_example_batch_has_the_fields_of_a_real_one(name):
     dataset = datasets.load(name, "test")

@@ -10,8 +10,9 @@ import pytest
 from research.data import datasets
 from research.data.scaling import scaled, to_levels
 from research.errors import InputError
+from research.run import Estimate
 from research.scores.images import BASELINES, anchor_images, anchor_scores, score_images
-from research.scores.table import print_scores, read_scores, write_scores
+from research.scores.table import print_scores, read_scores, read_test_metrics, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,10 @@ def test_deterministic(samples, scores):
 
 def test_the_file(scores, tmp_path, capsys):
     path = tmp_path / "scores.json"
-    write_scores(path, scores, test_metrics={})
+    metrics = {"bits_per_dim": Estimate(1.25, 0.125, 7)}
+    write_scores(path, scores, test_metrics=metrics)
     assert read_scores(path) == scores
+    assert read_test_metrics(path) == metrics
     row = json.loads(path.read_text())["scores"][0]
     assert set(row) == {field.name for field in dataclasses.fields(scores[0])}
     assert set(row["baselines"]) == set(BASELINES)

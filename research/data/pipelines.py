@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -77,6 +77,11 @@ def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarr
             yield _gather(dataset, np.minimum(places, len(dataset) - 1)) | {"mask": mask}
 
     return one_pass()
+
+
+def rows(dataset: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
+    """The fields of the examples at `indices`, each (B, ...); after the last comes the first."""
+    return _gather(dataset, np.asarray(indices) % len(dataset))
 
 
 def _gather(dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:

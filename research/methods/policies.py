@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from research.environments.environment import Discrete, Space
+from research.networks.painter import Strokes
 
 
 class Policy(abc.ABC):
@@ -85,8 +86,66 @@ class Gaussian(Policy):
         return jnp.sum(terms, axis=-1)
 
 
-def policy(space: Space, outputs: Float[Array, "*B P"]) -> Policy:
-    """Of logits (A) for discrete actions, of means and log deviations (2 A) for others."""
+@struct.dataclass
+class Pointing(Policy):
+    """A place by a heat map, and what is done there by a Gaussian that each place has of its own.
+
+    An action is (x, y) in [-1, 1], the centre of one of H x W pixels, and K numbers more; its
+    density is the probability of the pixel times the density of those. Unlike one Gaussian of the
+    place, it can hold two distant places for good and what lies between them for bad.
+    """
+
+    logits: Float[Array, "*B H W"]
+    means: Float[Array, "*B H W K"]
+    log_stds: Float[Array, "*B H W K"]
+
+    def draw(self, noise: Float[Array, "*B A"]) -> Float[Array, "*B A"]:
+        """`noise` is standard normal, A = 2 + K; the second number is not used."""
+        probabilities = jnp.exp(self.log_heat())
+        count = probabilities.shape[-1]
+        below = jnp.cumsum(probabilities, axis=-1) < jax.scipy.stats.norm.cdf(noise[..., :1])
+        chosen = jax.nn.one_hot(jnp.minimum(jnp.sum(below, axis=-1), count - 1), count)
+        rest = self.rest(chosen).draw(noise[..., 2:])
+        return jnp.concatenate([chosen @ self.places(), rest], axis=-1)
+
+    def log_prob(self, actions: Float[Array, "*B A"]) -> Float[Array, "*B"]:
+        away = jnp.sum(jnp.square(actions[..., None, :2] - self.places()), axis=-1)
+        chosen = jax.nn.one_hot(jnp.argmin(away, axis=-1), away.shape[-1])
+        heat = jnp.sum(chosen * self.log_heat(), axis=-1)
+        return heat + self.rest(chosen).log_prob(actions[..., 2:])
+
+    def entropy(self) -> Float[Array, "*B"]:
+        log_p = self.log_heat()
+        rest = Gaussian(self.means, self.log_stds).entropy().reshape(log_p.shape)
+        return jnp.sum(jnp.exp(log_p) * (rest - log_p), axis=-1)
+
+    def divergence(self, other: "Pointing") -> Float[Array, "*B"]:
+        log_p, log_q = self.log_heat(), other.log_heat()
+        mine, its = (Gaussian(p.means, p.log_stds) for p in (self, other))
+        rest = mine.divergence(its).reshape(log_p.shape)
+        return jnp.sum(jnp.exp(log_p) * (log_p - log_q + rest), axis=-1)
+
+    def log_heat(self) -> Float[Array, "*B N"]:
+        """The log-probability of each pixel, row by row."""
+        return jax.nn.log_softmax(self.logits.reshape(*self.logits.shape[:-2], -1))
+
+    def places(self) -> Float[Array, "N 2"]:
+        """The (x, y) of each pixel, row by row."""
+        height, width = self.logits.shape[-2:]
+        y, x = jnp.meshgrid(jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width), indexing="ij")
+        return jnp.stack([x, y], axis=-1).reshape(-1, 2)
+
+    def rest(self, chosen: Float[Array, "*B N"]) -> Gaussian:
+        """The Gaussian of the pixel that `chosen` has 1 for."""
+        *batch, height, width, size = self.means.shape
+        flat = (x.reshape(*batch, height * width, size) for x in (self.means, self.log_stds))
+        return Gaussian(*(jnp.sum(chosen[..., None] * x, axis=-2) for x in flat))
+
+
+def policy(space: Space, outputs: Any) -> Policy:
+    """Of `Strokes`; of logits (A) for discrete actions, of means and log deviations (2 A) else."""
+    if isinstance(outputs, Strokes):
+        return Pointing(*outputs)
     if isinstance(space, Discrete):
         return Categorical(outputs)
     return Gaussian(*jnp.split(outputs, 2, axis=-1))

@@ -126,7 +126,7 @@ class PPO(Method):
     ) -> tuple[Episodes, dict[str, Array]]:
         """A rollout, with advantages and targets of the value; arrays (T B, ...)."""
 
-        def respond(observations: Array, noise_BxA: Array) -> tuple[Array, Array]:
+        def respond(observations: Array, noise_BxA: Array) -> tuple[Array, Any]:
             outputs, _ = self.apply(params, observations)
             return self.policy(outputs).draw(noise_BxA), outputs
 
@@ -239,10 +239,10 @@ class PPO(Method):
 
         return act
 
-    def apply(self, params: Params, observations: Array) -> tuple[Array, Array]:
+    def apply(self, params: Params, observations: Array) -> tuple[Any, Array]:
         return self.network.apply({"params": params}, observations)
 
-    def policy(self, outputs: Float[Array, "*B P"]) -> Policy:
+    def policy(self, outputs: Any) -> Policy:
         return policy(self.environment.action_space, outputs)
 
 

@@ -39,7 +39,7 @@ def begin(environment: Environment, params: Any, rng: Rng, *, count: int) -> Epi
 
 def rollout(
     environment: Environment,
-    respond: Callable[[Array, Array], tuple[Array, Array]],
+    respond: Callable[[Array, Array], tuple[Array, Any]],
     episodes: Episodes,
     rng: Rng,
     *,

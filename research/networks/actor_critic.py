@@ -1,8 +1,7 @@
-"""Actors and critics: a policy's outputs and a value, by perceptrons or by looking at a canvas."""
+"""Actors and critics: a policy's outputs and a value, by perceptrons."""
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -34,40 +33,6 @@ class ActorCritic(nn.Module):
         if self.continuous:
             outputs = with_log_std(self, outputs, self.log_std)
         return outputs, dense(1, 1.0, "value_out")(under_value)[:, 0]
-
-
-class Painter(nn.Module):
-    """For a canvas: it attends to one place, which is where it paints what it saw there.
-
-    A 3x3 and a 1x1 convolution of `width` channels; a softmax over the places (1504.00702, section
-    5.2) gives the mean place of the stroke and the features for its pressure and colour.
-    """
-
-    actions: int
-    continuous: bool
-    width: int = 16
-    log_std: float = -1.0
-
-    @nn.compact
-    def __call__(self, observations: Float[Array, "B H W D"]) -> Outputs:
-        """The policy's outputs and the values."""
-        batch, height, width, _ = observations.shape
-        y, x = jnp.meshgrid(jnp.linspace(-1, 1, height), jnp.linspace(-1, 1, width), indexing="ij")
-        places_HxWx2 = jnp.stack([x, y], axis=-1)
-        where = jnp.broadcast_to(places_HxWx2, (batch, height, width, 2))
-        h = jnp.concatenate([observations, where], axis=-1)
-        init = nn.initializers.orthogonal(2**0.5)
-        h = nn.relu(nn.Conv(self.width, (3, 3), kernel_init=init, name="around")(h))
-        h = nn.relu(dense(self.width, 2**0.5, "here")(h))
-        seen_BxNxD = h.reshape(batch, height * width, self.width)
-        attention = jax.nn.softmax(dense(1, 1.0, "attention")(seen_BxNxD)[..., 0])
-        place = attention @ places_HxWx2.reshape(-1, 2)
-        attended = jnp.einsum("bn,bnd->bd", attention, seen_BxNxD)
-        brush = perceptron(attended, (self.width,), "brush")
-        means = [place, dense(self.actions - 2, 0.01, "policy_out")(brush)]
-        outputs = with_log_std(self, jnp.concatenate(means, axis=-1), self.log_std)
-        pooled = perceptron(jnp.mean(seen_BxNxD, axis=1), (self.width,), "value")
-        return outputs, dense(1, 1.0, "value_out")(pooled)[:, 0]
 
 
 def perceptron(h: Float[Array, "B D"], widths: Sequence[int], name: str) -> Float[Array, "B W"]:

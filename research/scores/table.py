@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import rich.box
 import rich.console
@@ -50,14 +50,24 @@ def write_scores(
 
 
 def read_scores(path: pathlib.Path) -> list[Score]:
-    """What `write_scores` wrote. Raises InputError: no such file, or another schema version."""
+    """The scores of samples that `write_scores` wrote; raises InputError as `read` does."""
+    return [Score(**row) for row in read(path)["scores"]]
+
+
+def read_test_metrics(path: pathlib.Path) -> dict[str, Estimate]:
+    """The metrics on the test set that `write_scores` wrote; raises InputError as `read` does."""
+    return {name: Estimate(**metric) for name, metric in read(path)["test_metrics"].items()}
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """A `scores.json`. Raises InputError: no such file, or another schema version."""
     if not path.exists():
         raise InputError(f"{path} is missing (launch.evaluate writes it)")
     content = json.loads(path.read_text())
     if content["schema_version"] != SCHEMA_VERSION:
         found = content["schema_version"]
         raise InputError(f"{path} has schema version {found}, this code reads {SCHEMA_VERSION}")
-    return [Score(**row) for row in content["scores"]]
+    return content
 
 
 def print_scores(scores: Sequence[Score]) -> None:

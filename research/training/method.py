@@ -65,7 +65,8 @@ class Method(abc.ABC):
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
         """Named artefacts; the last word of a name is its kind in `pictures`, as `images` is.
 
-        A method's further keyword arguments are the options of `launch.sample`.
+        A method's further keyword arguments are the options of `launch.sample`, but `batch`: a
+        method that takes it is given `count` examples it has not seen.
         """
 
     def init_extra(self, rng: Rng) -> dict[str, Any]:

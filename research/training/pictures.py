@@ -12,7 +12,7 @@ from research.errors import InputError
 from research.evaluation.figures import square_picture
 
 KINDS = ("images", "points", "frames")
-FRAME_MS = 40
+FRAME_MS, LAST_FRAME_MS = 40, 2000
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -40,7 +40,8 @@ def save(name: str, values: Any, stem: pathlib.Path) -> pathlib.Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind(name) == "frames":
         first, *rest = [Image.fromarray(image_grid(now)) for now in np.swapaxes(values, 0, 1)]
-        first.save(path, save_all=True, append_images=rest, duration=FRAME_MS, loop=0)
+        durations = [*[FRAME_MS] * len(rest), LAST_FRAME_MS]
+        first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
     else:
         Image.fromarray(still(name, values)).save(path)
     return path
@@ -52,7 +53,7 @@ def image_grid(images: Any, *, columns: int | None = None) -> Picture:
     count, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    scale = max(1, 32 // max(height, width))
+    scale = max(1, 32 // min(height, width))
     tiles = np.full((rows * columns, height + 1, width + 1, channels), -1.0, np.float32)
     tiles[:count, :height, :width] = images
     grid = tiles.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)

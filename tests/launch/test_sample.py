@@ -17,6 +17,7 @@ def sample(
     steps: int | None = None,
     guidance: float = 0.0,
     labels: Sequence[int] | None = None,
+    batch: dict | None = None,
 ): ...
 
 
@@ -35,6 +36,7 @@ def test_options_are_typed_as_annotated():
         ("--steps=1.5", r"--steps=1.5 has the wrong type"),
         ("--solver=3", r"--solver=3 has the wrong type"),
         ("--state=3", r"takes no --state=3"),
+        ("--batch=3", r"takes no --batch=3"),
         ("steps=3", r"takes no steps=3"),
     ],
 )

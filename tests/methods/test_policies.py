@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 
 from research.environments.environment import Box, Discrete
-from research.methods.policies import Categorical, Gaussian, noise, policy
+from research.methods.policies import Categorical, Gaussian, Pointing, noise, policy
+from research.networks.painter import Strokes
 
 RNG = jax.random.key(0, impl="rbg")
 LOGITS = jnp.array([[0.5, -1.0, 2.0], [0.0, 0.0, 0.0]])
@@ -46,9 +47,48 @@ def test_gaussian_divergence_is_the_mean_of_the_log_ratio():
     assert float(made.divergence(made)[0]) == 0
 
 
-@pytest.mark.parametrize("space", [Discrete(3), Box(-1.0, 1.0, 2)])
-def test_draws_are_distributed_as_log_prob_says(space):
-    outputs = LOGITS[:1] if isinstance(space, Discrete) else jnp.concatenate([MEAN, LOG_STD], -1)
+def strokes(seed=0):
+    """Over 2 x 3 pixels and two numbers more."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shapes = (1, 2, 3), (1, 2, 3, 2), (1, 2, 3, 2)
+    return Strokes(*(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)))
+
+
+def test_pointing_against_scipy():
+    """The pixel at the right end of the lower row, and what is done there."""
+    logits, means, log_stds = strokes()
+    heat = scipy.special.log_softmax(np.asarray(logits))[0, 1, 2]
+    brush = scipy.stats.norm.logpdf([0.1, 0.2], means[0, 1, 2], np.exp(log_stds[0, 1, 2])).sum()
+    found = Pointing(*strokes()).log_prob(jnp.array([[1.0, 1.0, 0.1, 0.2]]))
+    np.testing.assert_allclose(found, heat + brush, rtol=1e-5)
+
+
+def test_pointings_divergence_is_the_mean_of_the_log_ratio():
+    made, other = Pointing(*strokes(0)), Pointing(*strokes(1))
+    draws = made.draw(jax.random.normal(RNG, (200_000, 4)))
+    ratio = made.log_prob(draws) - other.log_prob(draws)
+    error = 4 * float(jnp.std(ratio)) / len(draws) ** 0.5
+    assert float(made.divergence(other)[0]) == pytest.approx(float(ratio.mean()), abs=error)
+    assert float(made.divergence(made)[0]) == 0
+
+
+def test_places_are_pointed_at_as_often_as_the_heat_map_says():
+    made = Pointing(*strokes())
+    draws = made.draw(jax.random.normal(RNG, (100_000, 4)))
+    at = (draws[:, None, :2] == jnp.array([[x, y] for y in (-1, 1) for x in (-1, 0, 1)])).all(-1)
+    expected = jax.nn.softmax(made.logits.reshape(6))
+    np.testing.assert_allclose(at.mean(0), expected, atol=4 * 0.5 / len(draws) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("space", "outputs"),
+    [
+        (Discrete(3), LOGITS[:1]),
+        (Box(-1.0, 1.0, 2), jnp.concatenate([MEAN, LOG_STD], -1)),
+        (Box(-1.0, 1.0, 4), strokes()),
+    ],
+)
+def test_draws_are_distributed_as_log_prob_says(space, outputs):
     made = policy(space, outputs)
     draws = made.draw(noise(space, RNG, (100_000,)))
     surprise = -made.log_prob(draws)

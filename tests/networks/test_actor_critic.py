@@ -1,11 +1,11 @@
-"""Actors and critics: what is shared, where the painter paints, how they start."""
+"""Actors and critics: what is shared, and how they start."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.networks.actor_critic import ActorCritic, Painter
+from research.networks.actor_critic import ActorCritic
 
 RNG = jax.random.key(0, impl="rbg")
 SEEN = jnp.ones((2, 3, 2))
@@ -29,19 +29,3 @@ def test_a_continuous_policys_deviation_is_of_no_observation():
     outputs, _ = network.apply(variables, jnp.stack([SEEN[0], -SEEN[0]]))
     np.testing.assert_array_equal(outputs[:, 3:], -0.5)
     assert bool((outputs[0, :3] != outputs[1, :3]).all())
-
-
-def test_the_painter_paints_where_it_attends():
-    """Attention to one channel's one bright place puts the stroke's mean there."""
-    network = Painter(actions=4, continuous=True, width=4)
-    seen = jnp.zeros((1, 5, 5, 3)).at[0, 1, 4, 0].set(1.0)
-    params = network.init(RNG, seen)["params"]
-    copy = jnp.zeros((3, 3, 5, 4)).at[1, 1, 0, 0].set(1.0)
-    params = params | {
-        "around": {"kernel": copy, "bias": jnp.zeros(4)},
-        "here": {"kernel": jnp.eye(4), "bias": jnp.zeros(4)},
-        "attention": {"kernel": jnp.zeros((4, 1)).at[0].set(100.0), "bias": jnp.zeros(1)},
-    }
-    outputs, values = network.apply({"params": params}, seen)
-    assert outputs.shape == (1, 8) and values.shape == (1,)
-    np.testing.assert_allclose(outputs[0, :2], [1.0, -0.5], atol=1e-5)

@@ -24,12 +24,22 @@ def test_a_grid_keeps_every_image_in_its_place():
     np.testing.assert_array_equal(shown, np.round((np.linspace(-1, 1, 4) + 1) * 127.5))
 
 
+@pytest.mark.parametrize(("size", "shown"), [((8, 8), 36), ((8, 16), 36), ((40, 8), 164)])
+def test_small_images_are_enlarged_until_their_shorter_side_is_seen(size, shown):
+    assert pictures.image_grid(np.zeros((1, *size, 1))).shape[0] == shown
+
+
 def test_frames_become_a_gif_of_as_many(tmp_path):
     frames = np.linspace(-1, 1, 5)[None, :, None, None, None] * np.ones((3, 1, 8, 8, 1))
     path = pictures.save("frames", frames.astype(np.float32), tmp_path / "painted")
     assert path.name == "painted.gif"
     with Image.open(path) as gif:
         assert gif.n_frames == 5
+        shown_ms = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            shown_ms.append(gif.info["duration"])
+        assert shown_ms == [40] * 4 + [2000]
     last = pictures.still("frames", frames)
     np.testing.assert_array_equal(last, pictures.image_grid(frames[:, -1]))
 
