@@ -83,7 +83,7 @@ def canvas() -> ConfigDict:
 
 
 def emoji() -> ConfigDict:
-    """Twitter's emoji in 200 strokes on 16x16 white, in colour; 0.96M strokes."""
+    """Twitter's emoji in 200 strokes on 16x16 white, in colour; 0.24M strokes."""
     config = canvas()
     config.update(steps=150)
     config.data.name = "emoji"
