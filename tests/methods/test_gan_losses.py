@@ -84,8 +84,10 @@ def test_gradient_penalty_lies_between_real_and_fake():
     rng, ones = jax.random.key(1), jnp.ones((100, 1))
     score = lambda x: jnp.sum(x**2, axis=1) / 2  # noqa: E731
     assert gradient_penalty(score, ones, ones, rng) == pytest.approx(0)
-    # E (u - 1)^2 for a uniform u is 1/3.
-    assert gradient_penalty(score, ones, 0 * ones, rng) == pytest.approx(1 / 3, abs=0.1)
+    # Each pair draws its own share u, one for all coordinates: E (sqrt(2) u - 1)^2 in the plane.
+    plane = jnp.ones((20_000, 2))
+    expected = 2 / 3 - np.sqrt(2) + 1
+    assert gradient_penalty(score, plane, 0 * plane, rng) == pytest.approx(expected, abs=0.01)
 
 
 def test_regularizers_differentiate_as_finite_differences():

@@ -116,6 +116,18 @@ def test_iwae_of_one_sample_is_the_elbo_and_of_more_it_is_not():
     assert bool((BOUNDS["importance"](four, 1.0) > BOUNDS["sampled"](four, 1.0)).all())
 
 
+def test_iwaes_bound_of_copies_is_that_of_one_and_of_two_their_means_log():
+    made, params, x, _ = linear_gaussian()
+    eps = jax.random.normal(RNG, (5, 2, LATENT))
+    one, copies, two = (
+        made.terms(params, x, noise) for noise in (eps[:, :1], eps[:, [0, 0, 0]], eps)
+    )
+    found = BOUNDS["importance"](copies, 1.0)
+    np.testing.assert_allclose(found, BOUNDS["importance"](one, 1.0), rtol=1e-5)
+    w = np.exp(np.asarray(log_weights(two), np.float64))
+    np.testing.assert_allclose(BOUNDS["importance"](two, 1.0), np.log(w.mean(1)), rtol=1e-5)
+
+
 def test_beta_weighs_the_kl():
     made, params, x, _ = linear_gaussian()
     terms = made.terms(params, x, sigma_points(5))
