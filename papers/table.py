@@ -18,6 +18,7 @@ GALLERY = {
 # Painters of unseen targets, as PAPER/NAME.gif and PAPER/NAME_scores.json.
 PAINTERS = {
     "ppo/canvas": "`configs/ppo.py:canvas`, 2 minutes",
+    "ppo/emoji": "`configs/ppo.py:emoji`, 8 minutes",
 }
 VERDICTS = ("REPRODUCED", "DIRECTION HOLDS", "FAILED", "NOT RUN")
 
