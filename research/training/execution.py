@@ -11,12 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from research.errors import InputError
 from research.training.method import Method
 from research.training.rng import named
-from research.training.sharding import (
-    Rules,
-    batch_sharding,
-    put_batch,
-    state_shardings,
-)
+from research.training.sharding import Rules, batch_sharding, put_batch, state_shardings
 from research.training.state import TrainState
 from research.training.types import Batch, Metrics, Rng
 
@@ -47,9 +42,7 @@ def execution(
         np.stack(arrays, out=filled[: len(arrays)])
         return filled
 
-    def execute(
-        state: TrainState, batches: Sequence[Batch], rng: Rng
-    ) -> tuple[TrainState, Metrics]:
+    def execute(state: TrainState, batches: Sequence[Batch], rng: Rng) -> tuple[TrainState, Any]:
         together = put_batch(jax.tree.map(stack, *batches), stacked)
         return steps(state, together, rng, np.int32(len(batches)))
 
