@@ -10,7 +10,11 @@ from research.configuration import split_variant
 
 
 def get_config(variant: str = "mnist") -> ConfigDict:
-    """`mnist`, k = 50: data, network, optimizer and `_debug` are those of configs/vae.py."""
+    """`mnist`, k = 50: data, network, optimizer and `_debug` are those of configs/vae.py.
+
+    At batches of 20, 10 epochs take 12 minutes of one core and reach 94.8 nats, k = 1 101.3
+    (papers/iwae).
+    """
     name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = vae.VARIANTS[name]()
     config.method.update(bound="importance", k=50)
