@@ -100,7 +100,8 @@ def check_golden(name, line):
     expected = golden[name]["metrics"]
     if golden[name]["made_on"] == made_on():
         assert metrics == expected, "UPDATE_GOLDEN=1 rewrites them, if this change is meant"
-    assert metrics == pytest.approx(expected, rel=ELSEWHERE)
+    # A divergence of two policies that are still nearly one is a difference of numbers near 1.
+    assert metrics == pytest.approx(expected, rel=ELSEWHERE, abs=float(np.finfo(np.float32).eps))
 
 
 def made_on():
