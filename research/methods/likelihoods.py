@@ -133,9 +133,9 @@ def likelihood_named(
 def sum_log_sigmoid(x_HxWxC: Float[Array, "*B H W C"]) -> Float[Array, "*B"]:
     """The sum of log 1 / (1 + exp(-x)) over the last three axes.
 
-    The log of a product of up to 64 factors, each in [1, 2], is the sum of their logs at a 64th of
-    the price. Both sums go over x once: of all that an IWAE computes on a CPU, next to its matrix
-    products this takes longest.
+    The log of a product of up to 64 factors, each in [1, 2], is the sum of their logs for the
+    price of one. Both sums go over x once: of all that an IWAE computes on a CPU, next to its
+    matrix products this takes longest.
     """
     pixels = math.prod(x_HxWxC.shape[-3:])
     factors = math.gcd(pixels, 64)
