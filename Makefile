@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format lock clean
+.PHONY: help setup demo test test-aot test-slow check format lock clean
 
 help:  ## say what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,10 +21,19 @@ demo: setup  ## train a diffusion model on digits, sample and score it: runs/dem
 	$(BIN)/python -m launch.evaluate --workdir=runs/demo
 
 test: setup  ## the fast suite
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m 'not slow' --numprocesses=auto --dist=worksteal
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m 'not slow and not aot' --numprocesses=auto --dist=worksteal
 
 test-slow: setup  ## the long tests: kills at random, whole protocols
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m slow
+
+test-aot: .venv-aot/installed  ## compile every kernel for TPUs and GPUs that are not here
+	JAX_PLATFORMS=cpu .venv-aot/bin/python -m pytest -q -m aot
+
+# The compilers have an environment of their own: JAX would look for their devices in every command.
+.venv-aot/installed: setup
+	test -x .venv-aot/bin/python || $(PYTHON) -m venv .venv-aot
+	$(BIN)/uv pip install --quiet --python .venv-aot/bin/python --constraint requirements.lock --editable '.[aot,test]'
+	touch $@
 
 check: setup  ## format, lint, types, import layering
 	$(BIN)/ruff format --check .

@@ -1,0 +1,170 @@
+"""`attention`: its arguments' checks, the choice of a backend, and the one custom gradient."""
+
+import dataclasses
+import functools
+import math
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kernels.dispatch import Implementation, choose
+
+BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class Arrays(NamedTuple):
+    """H is a multiple of K: query head h reads key head h // (H / K). Segments are int32."""
+
+    q_BxTxHxD: jax.Array
+    k_BxSxKxD: jax.Array
+    v_BxSxKxD: jax.Array
+    bias_bxhxtxs: jax.Array | None  # each size 1 or the full one
+    q_segments_BxT: jax.Array | None
+    k_segments_BxS: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is known when the kernel is made. Query i sees keys i - left to i + right, both in.
+
+    None is no limit. Logits are softcap * tanh(scale * q.k / softcap) + bias.
+    """
+
+    scale: float
+    softcap: float | None
+    left: int | None
+    right: int | None
+
+
+def attention(
+    q_BxTxHxD: jax.Array,
+    k_BxSxKxD: jax.Array,
+    v_BxSxKxD: jax.Array,
+    *,
+    causal: bool = False,
+    window: int | tuple[int | None, int | None] | None = None,
+    segment_ids: jax.Array | tuple[jax.Array, jax.Array] | None = None,
+    bias: jax.Array | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    implementation: Implementation = "auto",
+) -> jax.Array:
+    """softmax(logits) v over keys, (B, T, H, D), differentiable in q, k, v and bias.
+
+    logits = softcap * tanh(scale * q.k / softcap) + bias, in float32; `scale` is 1 / sqrt(D) unless
+    given; without `softcap` there is no tanh. Query i sees key j if j <= i (`causal`; with T != S
+    positions count from 0 on both sides), i - left <= j <= i + right (`window`, (left, right) or
+    one number for both, None for no limit), and they are of one segment (`segment_ids`, integers
+    (B, T), or a pair (B, T), (B, S)). `bias` broadcasts to (B, H, T, S). H may be a multiple of K:
+    consecutive query heads share a key head. A query that sees no key gets 0, and its gradients
+    are 0.
+
+    `implementation` is 'auto', a name of `BACKENDS` or a sequence of names, of which the first runs
+    that takes the call. Raises ValueError for arguments that don't fit, naming the argument.
+    FlashAttention-2 (2307.08691).
+    """
+    arrays, settings = checked(
+        q_BxTxHxD, k_BxSxKxD, v_BxSxKxD, causal, window, segment_ids, bias, softcap, scale
+    )
+    backend = choose("kernels.attention", BACKENDS, implementation, arrays, settings)
+    return differentiable(backend, settings, arrays)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def differentiable(backend: ModuleType, settings: Settings, arrays: Arrays) -> jax.Array:
+    """`backend.forward`'s output; its gradient is `backend.backward`."""
+    return backend.forward(arrays, settings)[0]
+
+
+def forward(backend: ModuleType, settings: Settings, arrays: Arrays) -> tuple[jax.Array, Any]:
+    out_BxTxHxD, lse_BxHxT = backend.forward(arrays, settings)
+    return out_BxTxHxD, (arrays, out_BxTxHxD, lse_BxHxT)
+
+
+def backward(
+    backend: ModuleType, settings: Settings, kept: Any, dout_BxTxHxD: jax.Array
+) -> tuple[Arrays]:
+    arrays, out_BxTxHxD, lse_BxHxT = kept
+    dq, dk, dv, dbias = backend.backward(arrays, settings, out_BxTxHxD, lse_BxHxT, dout_BxTxHxD)
+    return (Arrays(dq, dk, dv, dbias, *map(no_gradient, arrays[4:])),)
+
+
+def no_gradient(array: jax.Array | None) -> Any:
+    return None if array is None else np.zeros(array.shape, jax.dtypes.float0)
+
+
+differentiable.defvjp(forward, backward)
+
+
+def checked(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    causal: bool,
+    window: Any,
+    segment_ids: Any,
+    bias: jax.Array | None,
+    softcap: float | None,
+    scale: float | None,
+) -> tuple[Arrays, Settings]:
+    """The arguments of `attention` as its backends take them; ValueError names what doesn't fit."""
+    check_shapes(q, k, v)
+    (batch, queries, heads, size), keys = q.shape, k.shape[1]
+    if scale is None:
+        scale = 1 / math.sqrt(size)
+    if softcap is not None and not softcap > 0:
+        raise ValueError(f"softcap must be positive or None, got {softcap}")
+    if bias is not None:
+        full = (batch, heads, queries, keys)
+        bias = jnp.reshape(bias, (1,) * (4 - bias.ndim) + bias.shape) if bias.ndim < 4 else bias
+        if bias.ndim > 4 or any(n not in (1, m) for n, m in zip(bias.shape, full, strict=False)):
+            raise ValueError(f"bias must broadcast to (B, H, T, S) = {full}, got {bias.shape}")
+    left, right = band(causal, window)
+    q_segments, k_segments = segments(segment_ids, (batch, queries), (batch, keys))
+    return Arrays(q, k, v, bias, q_segments, k_segments), Settings(scale, softcap, left, right)
+
+
+def check_shapes(q: jax.Array, k: jax.Array, v: jax.Array) -> None:
+    for name, array in (("q", q), ("k", k), ("v", v)):
+        if array.ndim != 4:
+            raise ValueError(f"{name} must have 4 axes (B, length, heads, D), got {array.shape}")
+        if array.dtype.name not in DTYPES:
+            raise ValueError(f"{name} must be of {', '.join(DTYPES)}, got {array.dtype}")
+        if array.dtype != q.dtype:
+            raise ValueError(f"{name} must be of q's dtype {q.dtype}, got {array.dtype}")
+        if 0 in array.shape:
+            raise ValueError(f"{name} must have no axis of size 0, got {array.shape}")
+    if k.shape != v.shape:
+        raise ValueError(f"v must have k's shape {k.shape}, got {v.shape}")
+    if (q.shape[0], q.shape[3]) != (k.shape[0], k.shape[3]):
+        raise ValueError(f"k must have q's batch and head size {q.shape[::3]}, got {k.shape[::3]}")
+    if q.shape[2] % k.shape[2]:
+        raise ValueError(f"q's heads must be a multiple of k's {k.shape[2]}, got {q.shape[2]}")
+
+
+def band(causal: bool, window: Any) -> tuple[int | None, int | None]:
+    """Keys before and after a query that it sees; None is no limit."""
+    left, right = window if isinstance(window, tuple) else (window, window)
+    for side in (left, right):
+        if side is not None and side < 0:
+            raise ValueError(f"window must be None or at least 0 on both sides, got {window}")
+    return left, 0 if causal else right
+
+
+def segments(
+    segment_ids: Any, of_queries: tuple[int, int], of_keys: tuple[int, int]
+) -> tuple[jax.Array | None, jax.Array | None]:
+    if segment_ids is None:
+        return None, None
+    pair = segment_ids if isinstance(segment_ids, tuple) else (segment_ids, segment_ids)
+    for ids, shape in zip(pair, (of_queries, of_keys), strict=True):
+        if ids.shape != shape or not jnp.issubdtype(ids.dtype, jnp.integer):
+            raise ValueError(
+                f"segment_ids must be integers {of_queries} and {of_keys}, "
+                f"got {ids.dtype} {ids.shape}"
+            )
+    return pair[0].astype(jnp.int32), pair[1].astype(jnp.int32)

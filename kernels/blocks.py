@@ -1,0 +1,52 @@
+"""Block sizes of a kernel's backends: the tuner's for a target, or the backend's default."""
+
+import contextlib
+import contextvars
+import functools
+import importlib.util
+import json
+import pathlib
+import types
+from collections.abc import Iterator, Mapping
+
+from kernels.machine import machine
+
+type Blocks = dict[str, int]
+
+NONE: Mapping[str, Blocks] = types.MappingProxyType({})
+TRIED: contextvars.ContextVar[Mapping[str, Blocks]] = contextvars.ContextVar("tried", default=NONE)
+
+
+def chosen(package: str, backend: str, key: str, default: Blocks) -> Blocks:
+    """The blocks of `key` ('forward d128', say) for the machine that is traced for.
+
+    `package`'s folder keeps them in blocks.json: backend -> target -> key -> blocks. What it has
+    no entry for is `default`.
+    """
+    if key in TRIED.get():
+        return TRIED.get()[key]
+    target = machine().target
+    table = read(package).get(backend, {}).get(target.name, {}) if target else {}
+    return table.get(key, default)
+
+
+@contextlib.contextmanager
+def tried(blocks: Mapping[str, Blocks]) -> Iterator[None]:
+    """Takes `blocks` by key in place of the table, for what is traced inside: the tuner's way."""
+    token = TRIED.set(blocks)
+    try:
+        yield
+    finally:
+        TRIED.reset(token)
+
+
+@functools.cache
+def read(package: str) -> dict[str, dict[str, dict[str, Blocks]]]:
+    path = table_path(package)
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def table_path(package: str) -> pathlib.Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return pathlib.Path(spec.origin).parent / "blocks.json"

@@ -1,0 +1,56 @@
+"""Kernels compiled ahead of time for targets that are not here, each in a process of its own.
+
+`report(...)` asks for one case; what comes back are the compiler's own figures.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from kernels.blocks import Blocks
+from kernels.targets import TARGETS
+
+NEEDS = {"tpu": ("libtpu",), "gpu": ("triton",)}
+
+
+def report(
+    kernel: str,
+    case: str,
+    backend: str,
+    target: str,
+    *,
+    blocks: Mapping[str, Blocks] | None = None,
+    seconds: float = 120,
+) -> dict[str, Any]:
+    """The compiler's figures of one case of kernels/<kernel>/shapes.py for `target`.
+
+    {"kernels": [{"name", "grid", ...}], "seconds"}; a TPU kernel has bundles, bundle_steps
+    (bundles x grid steps), spills, fills and vmem bytes, a GPU kernel registers, spills (bytes),
+    shared (bytes), stack and matrix_instructions by name. {"error": line} if the compiler refuses
+    or `seconds` pass. One target a process: a second in the same one gives false results.
+    """
+    asked = dict(kernel=kernel, case=case, backend=backend, target=target, blocks=blocks or {})
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, "-m", "kernels.compilers.child", json.dumps(asked)]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"took more than {seconds:g} s to compile"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return {"error": lines[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def missing(target: str) -> str | None:
+    """What to install for the target's compiler, or None."""
+    from importlib.util import find_spec
+
+    absent = [name for name in NEEDS[TARGETS[target].platform] if find_spec(name) is None]
+    return f"{target} needs {', '.join(absent)}: pip install 'atelier[aot]'" if absent else None

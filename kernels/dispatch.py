@@ -1,0 +1,67 @@
+"""Which backend of a kernel runs: a named one, the first of several, or the platform's own."""
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from kernels.machine import machine
+
+type Implementation = str | Sequence[str]
+
+# The best backend of a platform first; `reference` is for tests and is only run when it is named.
+BY_PLATFORM = {
+    "cpu": ("xla",),
+    "tpu": ("mosaic_tpu", "xla"),
+    "gpu": ("triton", "xla"),
+}
+
+
+def choose(
+    package: str, backends: Sequence[str], implementation: Implementation, *call: Any
+) -> ModuleType:
+    """The module of the first backend of `implementation` that takes the call.
+
+    A kernel's folder `package` has a module a backend. Its `refuses(*call)` says in words why it
+    doesn't take these arguments, or is None. 'auto' tries `BY_PLATFORM` of the machine's platform,
+    left to right. Raises ValueError for an unknown name, and one that lists every reason if all
+    refuse.
+    """
+    reasons = []
+    for name in names(backends, implementation):
+        reason = wrong_machine(name)
+        if reason is None:
+            module = importlib.import_module(f"{package}.{name}")
+            reason = module.refuses(*call)
+            if reason is None:
+                return module
+        reasons.append(f"{name}: {reason}")
+    raise ValueError(
+        f"{package.removeprefix('kernels.')}: no implementation takes this call; "
+        + "; ".join(reasons)
+    )
+
+
+def names(backends: Sequence[str], implementation: Implementation) -> list[str]:
+    """The backends to try, in order."""
+    if implementation == "auto":
+        return [name for name in BY_PLATFORM[machine().platform] if name in backends]
+    asked = [implementation] if isinstance(implementation, str) else list(implementation)
+    for name in asked:
+        if name not in backends:
+            allowed = ", ".join(["auto", *backends])
+            raise ValueError(f"implementation {name!r} is unknown; allowed: {allowed}")
+    if not asked:
+        raise ValueError("implementation is an empty sequence; name at least one backend")
+    return asked
+
+
+def wrong_machine(name: str) -> str | None:
+    """Why backend `name` can't run where the call is made, or None."""
+    needs = {"mosaic_tpu": "tpu", "triton": "gpu", "mosaic_gpu": "gpu"}.get(name)
+    here = machine()
+    if needs is None or here.platform == needs or here.interpreted:
+        return None
+    return (
+        f"needs a {needs.upper()}, this is {here.platform} (kernels.machine.interpreted() runs it)"
+    )
