@@ -1,0 +1,134 @@
+"""`decode_attention`, `paged_decode_attention`: arguments checked, a backend chosen."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kernels.attention.api import DTYPES
+from kernels.dispatch import Implementation, choose
+
+BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
+
+
+class Arrays(NamedTuple):
+    """Keys and values (B, S, K, D); with `pages`, (P, N, K, D): N positions in each of P pages."""
+
+    q_BxHxD: jax.Array
+    k: jax.Array
+    v: jax.Array
+    lengths_B: jax.Array
+    pages_BxM: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """`window` is how many positions before its own the query sees; None is no limit."""
+
+    scale: float
+    softcap: float | None
+    window: int | None
+
+
+def decode_attention(
+    q_BxHxD: jax.Array,
+    k_BxSxKxD: jax.Array,
+    v_BxSxKxD: jax.Array,
+    lengths_B: jax.Array,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    implementation: Implementation = "auto",
+) -> jax.Array:
+    """Attention (B, H, D) of each sequence's newest query over its first `lengths` keys.
+
+    The query stands at position length - 1 and sees keys from length - 1 - `window` on. A sequence
+    of length 0 gets 0; what the cache holds beyond a length is never read into the result. Scale,
+    softcap and heads are `kernels.attention.attention`'s, and so is `implementation`. Raises
+    ValueError for arguments that don't fit. Not differentiable: made for sampling.
+    """
+    check_query(q_BxHxD)
+    if k_BxSxKxD.ndim != 4 or k_BxSxKxD.shape[0] != q_BxHxD.shape[0]:
+        raise ValueError(f"k must be (B={q_BxHxD.shape[0]}, S, K, D), got {k_BxSxKxD.shape}")
+    arrays = Arrays(q_BxHxD, k_BxSxKxD, v_BxSxKxD, lengths_B, None)
+    return run(arrays, window, softcap, scale, implementation)
+
+
+def paged_decode_attention(
+    q_BxHxD: jax.Array,
+    k_PxNxKxD: jax.Array,
+    v_PxNxKxD: jax.Array,
+    lengths_B: jax.Array,
+    pages_BxM: jax.Array,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+    scale: float | None = None,
+    implementation: Implementation = "auto",
+) -> jax.Array:
+    """`decode_attention` over a cache in pages of N positions (vLLM, 2309.06180).
+
+    `pages[b, m]` is the page that holds positions m N to m N + N - 1 of sequence b; entries beyond
+    a sequence's length may be any integer. Lengths are at most M N.
+    """
+    check_query(q_BxHxD)
+    if k_PxNxKxD.ndim != 4:
+        raise ValueError(f"k must have 4 axes (pages, positions, K, D), got {k_PxNxKxD.shape}")
+    expected = (q_BxHxD.shape[0],)
+    if (
+        pages_BxM.ndim != 2
+        or pages_BxM.shape[:1] != expected
+        or not jnp.issubdtype(pages_BxM.dtype, jnp.integer)
+    ):
+        raise ValueError(
+            f"pages must be integers (B={expected[0]}, M), got {pages_BxM.dtype} {pages_BxM.shape}"
+        )
+    pages = pages_BxM.astype(jnp.int32)
+    arrays = Arrays(q_BxHxD, k_PxNxKxD, v_PxNxKxD, lengths_B, pages)
+    return run(arrays, window, softcap, scale, implementation)
+
+
+def run(
+    arrays: Arrays,
+    window: int | None,
+    softcap: float | None,
+    scale: float | None,
+    implementation: Implementation,
+) -> jax.Array:
+    check(arrays)
+    if softcap is not None and not softcap > 0:
+        raise ValueError(f"softcap must be positive or None, got {softcap}")
+    if window is not None and window < 0:
+        raise ValueError(f"window must be at least 0 or None, got {window}")
+    scale = 1 / math.sqrt(arrays.q_BxHxD.shape[-1]) if scale is None else scale
+    arrays = arrays._replace(lengths_B=arrays.lengths_B.astype(jnp.int32))
+    settings = Settings(scale, softcap, window)
+    backend = choose("kernels.attention.decode", BACKENDS, implementation, arrays, settings)
+    return backend.forward(arrays, settings)
+
+
+def check_query(q: jax.Array) -> None:
+    if q.ndim != 3 or q.dtype.name not in DTYPES:
+        raise ValueError(f"q must be (B, H, D) of {', '.join(DTYPES)}, got {q.dtype} {q.shape}")
+
+
+def check(arrays: Arrays) -> None:
+    q, k, v, lengths, _ = arrays
+    for name, array in (("k", k), ("v", v)):
+        if array.dtype != q.dtype:
+            raise ValueError(f"{name} must be of q's dtype {q.dtype}, got {array.dtype}")
+        if 0 in array.shape:
+            raise ValueError(f"{name} must have no axis of size 0, got {array.shape}")
+    if k.shape != v.shape:
+        raise ValueError(f"v must have k's shape {k.shape}, got {v.shape}")
+    if k.shape[3] != q.shape[2]:
+        raise ValueError(f"k must have q's head size {q.shape[2]}, got {k.shape[3]}")
+    if q.shape[1] % k.shape[2]:
+        raise ValueError(f"q's heads must be a multiple of k's {k.shape[2]}, got {q.shape[1]}")
+    if lengths.shape != q.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"lengths must be integers {q.shape[:1]}, got {lengths.dtype} {lengths.shape}"
+        )

@@ -1,0 +1,51 @@
+"""The calls of decode attention that tests, benchmarks, compilers and the tuner share."""
+
+from typing import Any
+
+import jax
+
+from kernels.attention.decode.api import decode_attention, paged_decode_attention
+from kernels.case import Case
+from kernels.roofline import Work
+
+
+def case(
+    batch: int,
+    length: int,
+    heads: int,
+    key_heads: int,
+    size: int,
+    *,
+    page: int | None = None,
+    dtype: str = "bfloat16",
+    **settings: Any,
+) -> Case:
+    """Every sequence may be of any length up to `length`; the work is that of full ones."""
+    q = jax.ShapeDtypeStruct((batch, heads, size), dtype)
+    lengths = jax.ShapeDtypeStruct((batch,), "int32")
+    seen = min(length, settings.get("window", length - 1) + 1)
+    work = Work(
+        4.0 * batch * heads * seen * size,
+        2.0 * batch * key_heads * seen * size * q.dtype.itemsize,
+        q.dtype.name,
+    )
+    if page is None:
+        cache = jax.ShapeDtypeStruct((batch, length, key_heads, size), dtype)
+        arrays = (q, cache, cache, lengths)
+        return Case(decode_attention, arrays, work, settings, integers={3: length + 1})
+    each = length // page
+    cache = jax.ShapeDtypeStruct((batch * each, page, key_heads, size), dtype)
+    pages = jax.ShapeDtypeStruct((batch, each), "int32")
+    integers = {3: length + 1, 4: batch * each}
+    arrays = (q, cache, cache, lengths, pages)
+    return Case(paged_decode_attention, arrays, work, settings, integers=integers)
+
+
+CASES = {
+    "dense_2048": case(16, 2048, 16, 16, 128),
+    "grouped_8192": case(8, 8192, 32, 8, 128),
+    "window_8192": case(8, 8192, 32, 8, 128, window=1023),
+    "d64_1024": case(16, 1024, 12, 12, 64),
+    "paged_8192": case(8, 8192, 32, 8, 128, page=64),
+    "cpu_1024": case(1, 1024, 12, 12, 64, dtype="float32"),
+}

@@ -1,0 +1,39 @@
+"""Decode attention's reference passes its suite; its arguments are checked."""
+
+import re
+
+import jax.numpy as jnp
+import pytest
+
+from kernels.attention.decode import decode_attention, paged_decode_attention
+from tests.kernels.decode_suite import DecodeSuite
+
+
+class TestReference(DecodeSuite):
+    """The truth against attention's own reference, and its own promises."""
+
+
+Q, K = jnp.zeros((2, 4, 64)), jnp.zeros((2, 8, 2, 64))
+BAD = {
+    "q must be (B, H, D)": dict(q=Q[0]),
+    "k must be (B=2, S, K, D)": dict(k=K[:1], v=K[:1]),
+    "v must have k's shape": dict(v=K[:, :3]),
+    "k must have q's head size 64, got 32": dict(k=K[..., :32], v=K[..., :32]),
+    "q's heads must be a multiple of k's 2, got 3": dict(q=Q[:, :3]),
+    "lengths must be integers (2,)": dict(lengths=jnp.zeros(2)),
+    "window must be at least 0": dict(window=-2),
+    "softcap must be positive": dict(softcap=-1.0),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_arguments_are_named(message):
+    given = dict(q=Q, k=K, v=K, lengths=jnp.ones(2, int)) | BAD[message]
+    arrays = [given.pop(name) for name in ("q", "k", "v", "lengths")]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        decode_attention(*arrays, **given)
+
+
+def test_a_bad_page_table_is_named():
+    with pytest.raises(ValueError, match=re.escape("pages must be integers (B=2, M)")):
+        paged_decode_attention(Q, K, K, jnp.ones(2, int), jnp.zeros((3, 1), int))
