@@ -20,13 +20,13 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     # What lies beyond a length may be anything, NaN too.
     k, v = (jnp.where(seen_BxS[..., None, None], x, 0).astype(jnp.float32) for x in (k, v))
     k, v = (jnp.repeat(x, groups, axis=2) for x in (k, v))
-    exact = dict(precision="highest")
-    logits = settings.scale * jnp.einsum("bhd,bshd->bhs", q.astype(jnp.float32), k, **exact)
+    q32 = q.astype(jnp.float32)
+    logits = settings.scale * jnp.einsum("bhd,bshd->bhs", q32, k, precision="highest")
     if settings.softcap is not None:
         logits = settings.softcap * jnp.tanh(logits / settings.softcap)
     logits = jnp.where(seen_BxS[:, None], logits, -jnp.inf)
     weights = jnp.where(lengths_B[:, None, None] > 0, jax.nn.softmax(logits), 0)
-    return jnp.einsum("bhs,bshd->bhd", weights, v, **exact).astype(q.dtype)
+    return jnp.einsum("bhs,bshd->bhd", weights, v, precision="highest").astype(q.dtype)
 
 
 def seen(lengths_B: jax.Array, keys: int, window: int | None) -> jax.Array:

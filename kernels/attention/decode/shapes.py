@@ -29,16 +29,16 @@ def case(
         2.0 * batch * key_heads * seen * size * q.dtype.itemsize,
         q.dtype.name,
     )
+    cache: tuple[int, ...] = (batch, length, key_heads, size)
+    if page is not None:
+        cache = (batch * length // page, page, key_heads, size)
+    kv = jax.ShapeDtypeStruct(cache, dtype)
+    arrays = [q, kv, kv, lengths]
     if page is None:
-        cache = jax.ShapeDtypeStruct((batch, length, key_heads, size), dtype)
-        arrays = (q, cache, cache, lengths)
-        return Case(decode_attention, arrays, work, settings, integers={3: length + 1})
-    each = length // page
-    cache = jax.ShapeDtypeStruct((batch * each, page, key_heads, size), dtype)
-    pages = jax.ShapeDtypeStruct((batch, each), "int32")
-    integers = {3: length + 1, 4: batch * each}
-    arrays = (q, cache, cache, lengths, pages)
-    return Case(paged_decode_attention, arrays, work, settings, integers=integers)
+        return Case(decode_attention, tuple(arrays), work, settings, integers={3: length + 1})
+    arrays.append(jax.ShapeDtypeStruct((batch, length // page), "int32"))
+    integers = {3: length + 1, 4: cache[0]}
+    return Case(paged_decode_attention, tuple(arrays), work, settings, integers=integers)
 
 
 CASES = {
