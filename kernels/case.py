@@ -15,8 +15,8 @@ from kernels.roofline import Work
 class Case:
     """`function(*arrays, **settings, implementation=...)`, and its gradient by `gradient`'s arrays.
 
-    `arrays` are shapes and dtypes; `draw` fills floats with normal noise, and integers by
-    `integers`, which names a maximum by position.
+    Cases for a CPU are named cpu_... in a kernel's `CASES`. `arrays` are shapes and dtypes; `draw`
+    fills floats with normal noise, and integers below `integers`, a bound by position.
     """
 
     function: Callable[..., Any]
@@ -40,6 +40,14 @@ class Case:
             return out, pull(out)
 
         return value_and_gradient if self.gradient else value
+
+    def by(self, peer: Callable[..., Any]) -> "Case":
+        """The same case of someone else's function, which takes no `implementation`."""
+
+        def function(*arrays: jax.Array, implementation: Implementation, **settings: Any) -> Any:
+            return peer(*arrays, **settings)
+
+        return dataclasses.replace(self, function=function)
 
     def replaced(self, arrays: tuple[jax.Array, ...], moved: tuple[jax.Array, ...]) -> list[Any]:
         by_index = dict(zip(self.gradient, moved, strict=True))

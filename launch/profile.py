@@ -1,84 +1,63 @@
-"""Measures what a run spends its time on.
+"""Measures what a run or a kernel spends its time on, here or by a compiler for what isn't here.
 
-python -m launch.profile --loop --config=configs/ddpm.py:digits --json
+python -m launch.profile --loop --config=configs/ddpm.py:digits
+python -m launch.profile --step --config=configs/ddpm.py:digits
+python -m launch.profile --kernel=attention --target=tpu-v5e [--shapes=forward_2048,causal_2048]
+python -m launch.profile --kernel=attention --target=cpu --peers
 
---loop times whole stretches of the training loop against the bare compiled step, alternately, and
-prints `loop_over_step`, the ratio of their medians.
+--loop times whole stretches of the training loop against the bare compiled step, alternately.
+--step holds one whole train step against its floor, and keeps a trace for xprof. --kernel holds a
+kernel's cases against theirs: timed where the device is (cpu, device), else with the compiler's
+report. Tables go to --out as Markdown and JSON; --json prints the JSON.
 """
 
 import json
-import statistics
-import time
-from collections import Counter
-from typing import Any
+import pathlib
 
-import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from launch import command
 from research.errors import InputError
 
-COMPILATION = "/jax/core/compile/backend_compile_duration"
-
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ and its variant.")
 LOOP = flags.DEFINE_bool("loop", False, "Time the training loop against the bare step.")
+STEP = flags.DEFINE_bool("step", False, "Hold one train step against its floor; trace it.")
+KERNEL = flags.DEFINE_string("kernel", None, "A folder of kernels/, such as attention.decode.")
+TARGET = flags.DEFINE_string("target", "device", "cpu, device, or a chip that needn't be here.")
+SHAPES = flags.DEFINE_list("shapes", [], "Cases of the kernel's shapes.py; all if none is named.")
+PEERS = flags.DEFINE_bool("peers", False, "Time others' functions of the same arguments too.")
 STEPS = flags.DEFINE_integer("steps", 30, "Steps in one stretch.", lower_bound=2)
-ROUNDS = flags.DEFINE_integer("rounds", 11, "Stretches of each; medians are reported.")
-JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
-flags.mark_flag_as_required("config")
+ROUNDS = flags.DEFINE_integer("rounds", 11, "Turns of each; medians are reported.", lower_bound=2)
+OUT = flags.DEFINE_string("out", "runs/profile", "Where tables and traces go.")
+JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 
 
 def main(argv: list[str]) -> None:
-    if not LOOP.value:
-        raise InputError("nothing to profile: give --loop")
-    measured = loop_over_step(CONFIG.value, steps=STEPS.value, rounds=ROUNDS.value)
+    if sum([LOOP.value, STEP.value, KERNEL.value is not None]) != 1:
+        raise InputError("say what to profile: one of --loop, --step and --kernel=NAME")
+    out = pathlib.Path(OUT.value)
+    if KERNEL.value is not None:
+        from launch.profiles.kernel import profile, write
+
+        rows = profile(
+            KERNEL.value, TARGET.value, SHAPES.value, rounds=ROUNDS.value, peers=PEERS.value
+        )
+        table = write(rows, out / f"{KERNEL.value}-{TARGET.value}")
+        print(json.dumps(rows) if JSON.value else table)
+        return
+    if CONFIG.value is None:
+        raise InputError("--loop and --step profile a run: give --config=FILE:VARIANT")
+    if LOOP.value:
+        from launch.profiles.loop import loop_over_step
+
+        measured = loop_over_step(CONFIG.value, steps=STEPS.value, rounds=ROUNDS.value)
+    else:
+        from launch.profiles.step import step_over_floor
+
+        measured = step_over_floor(CONFIG.value, rounds=ROUNDS.value, out=out)
     lines = [f"{name}: {value}" for name, value in measured.items()]
     print(json.dumps(measured) if JSON.value else "\n".join(lines))
-
-
-def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds a step in the loop (data, checks, logs) and bare (one batch), by turns."""
-    from launch.turns import by_turns
-    from research.experiment import build
-    from research.training.execution import compiled_step, initial_state
-    from research.training.sharding import batch_sharding, put_batch
-
-    experiment = build(config)
-    rng = jax.random.key(experiment.seed)
-    layout = experiment.layout()
-    state = initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
-    step = compiled_step(experiment.method, experiment.mesh, layout)
-    batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
-    compiled, compiled_by_turn = Counter[str](), []
-
-    def count_compilation(event: str, duration_secs: float, **_: Any) -> None:
-        compiled.update([event] if event == COMPILATION else [])
-
-    def bare() -> float:
-        nonlocal state
-        start = time.perf_counter()
-        for _ in range(steps):
-            state, metrics = step(state, batch, rng)
-        jax.block_until_ready((state, metrics))
-        seconds = time.perf_counter() - start
-        compiled_by_turn.append(compiled.total())
-        return seconds
-
-    jax.monitoring.register_event_duration_secs_listener(count_compilation)
-    log_every = experiment.log["every_steps"]
-    *times, data_wait = by_turns(experiment, bare, steps=steps, rounds=rounds, log_every=log_every)
-    in_loop, alone = (1000 * statistics.median(seconds) / steps for seconds in times)
-    return {
-        "loop_over_step": in_loop / alone,
-        "loop_ms": in_loop,
-        "step_ms": alone,
-        "data_wait": data_wait,
-        "compilations_after_first_step": compiled.total() - compiled_by_turn[0],
-        "rounds": rounds,
-        "steps": steps,
-        "device": jax.devices()[0].device_kind,
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What `launch.profile` measures: a module a subject."""

@@ -1,0 +1,55 @@
+"""A kernel's cases against their floor, here or for a target that isn't."""
+
+import json
+import pathlib
+
+import jax
+
+from kernels import compilers
+from kernels.profile import Row, cases_of, compiled, kernel_names, markdown, measured
+from kernels.targets import TARGETS
+from research.errors import InputError, nearest
+
+
+def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: bool) -> list[Row]:
+    """A row a case and backend; `target` is 'cpu', 'device' or a name of `TARGETS`.
+
+    Raises InputError for a name that isn't there, and for a compiler that isn't installed.
+    """
+    check(kernel, target)
+    here = jax.default_backend()
+    if target == "cpu" and here != "cpu":
+        raise InputError("--target=cpu on a machine with an accelerator: set JAX_PLATFORMS=cpu")
+    timed = target in ("cpu", "device")
+    cases = cases_of(kernel, on_cpu=timed and here == "cpu")
+    for name in shapes:
+        if name not in cases:
+            raise InputError(f"{kernel} has no case {name!r} for {target}; {nearest(name, cases)}")
+    chosen = {name: case for name, case in cases.items() if not shapes or name in shapes}
+    if timed:
+        return [
+            row
+            for name, case in chosen.items()
+            for row in measured(kernel, name, case, rounds=rounds, peers=peers)
+        ]
+    return compiled(kernel, chosen, target)
+
+
+def check(kernel: str, target: str) -> None:
+    if kernel not in kernel_names():
+        raise InputError(f"no kernel {kernel!r}; {nearest(kernel, kernel_names())}")
+    if target in ("cpu", "device"):
+        return
+    if target not in TARGETS:
+        raise InputError(f"no target {target!r}; {nearest(target, ['cpu', 'device', *TARGETS])}")
+    if absent := compilers.missing(target):
+        raise InputError(absent)
+
+
+def write(rows: list[Row], path: pathlib.Path) -> str:
+    """Keeps the rows as PATH.json and PATH.md; returns the table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(path.name + ".json").write_text(json.dumps(rows, indent=1) + "\n")
+    table = markdown(rows)
+    path.with_name(path.name + ".md").write_text(table)
+    return table

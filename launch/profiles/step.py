@@ -1,0 +1,76 @@
+"""One whole train step: what it must do, the least time that takes, its memory, and a trace."""
+
+import pathlib
+import statistics
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from kernels.measure import stretch, this_machine
+from kernels.roofline import Work, product_flops
+from research.experiment import build
+from research.training.execution import compiled_step, initial_state
+from research.training.sharding import batch_sharding, put_batch
+
+TRACED = 3
+
+
+def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> dict[str, Any]:
+    """Milliseconds of the compiled step beside its floor on this machine; the trace is in `out`.
+
+    The floor is that of its matrix products and convolutions in the config's dtype, and of moving
+    the state in and out and the batch in, each once. xprof or Perfetto opens the trace.
+    """
+    experiment = build(config)
+    rng = jax.random.key(experiment.seed)
+    layout = experiment.layout()
+    state = initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
+    step = compiled_step(experiment.method, experiment.mesh, layout)
+    batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
+
+    traced = step.trace(state, batch, rng)
+    flops, dtype = product_flops(traced.jaxpr.jaxpr)
+    moved = 2 * size_of(state) + size_of(batch)
+    seconds, wall = Work(flops, moved, dtype).floor(this_machine())
+    memory = traced.lower().compile().memory_analysis()
+
+    def once() -> float:
+        nonlocal state
+
+        def run(*_: Any) -> Any:
+            nonlocal state
+            state, metrics = step(state, batch, rng)
+            return state, metrics
+
+        return stretch(run, (), 1)
+
+    once()
+    times = [once() for _ in range(rounds)]
+    trace = out / "trace"
+    with jax.profiler.trace(str(trace)):
+        for _ in range(TRACED):
+            once()
+    milliseconds = 1000 * statistics.median(times)
+    return {
+        "step_ms": milliseconds,
+        "step_ms_range": [1000 * min(times), 1000 * max(times)],
+        "floor_ms": 1000 * seconds,
+        "times_floor": milliseconds / (1000 * seconds),
+        "wall": wall,
+        "product_flops": flops,
+        "product_dtype": dtype,
+        "bytes": moved,
+        "intensity": flops / moved,
+        "gflops_a_second": flops / milliseconds / 1e6,
+        "state_bytes": size_of(state),
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "trace": str(trace),
+        "device": jax.devices()[0].device_kind,
+        "device_gflops_a_second": this_machine().flops[dtype] / 1e9,
+        "device_gigabytes_a_second": this_machine().bandwidth / 1e9,
+    }
+
+
+def size_of(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,60 @@
+"""A backend is chosen by name, by order or by platform, and every refusal is told."""
+
+import sys
+import types
+
+import pytest
+
+from kernels.dispatch import choose
+from kernels.machine import compiled_for, interpreted
+
+BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """A kernel's folder whose backends take numbers up to their own limit."""
+    limits = {"reference": 1000, "xla": 10, "mosaic_tpu": 3, "triton": 3}
+    for name, limit in limits.items():
+        module = types.ModuleType(f"toy.{name}")
+        module.refuses = lambda n, limit=limit: f"{n} is over {limit}" if n > limit else None
+        monkeypatch.setitem(sys.modules, f"toy.{name}", module)
+    monkeypatch.setitem(sys.modules, "toy", types.ModuleType("toy"))
+    return "toy"
+
+
+def name_of(module):
+    return module.__name__.removeprefix("toy.")
+
+
+def test_auto_is_the_platforms_own(package):
+    assert name_of(choose(package, BACKENDS, "auto", 1)) == "xla"
+    with compiled_for("tpu-v5e"):
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "mosaic_tpu"
+    with compiled_for("gpu-gfx942"):
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "triton"
+
+
+def test_what_refuses_is_passed_over(package):
+    with compiled_for("tpu-v5e"):
+        assert name_of(choose(package, BACKENDS, "auto", 5)) == "xla"
+    assert name_of(choose(package, BACKENDS, ("triton", "xla", "reference"), 50)) == "reference"
+
+
+def test_a_name_is_taken_at_its_word(package):
+    assert name_of(choose(package, BACKENDS, "reference", 1)) == "reference"
+    with pytest.raises(ValueError, match="no implementation takes this call; xla: 11 is over 10"):
+        choose(package, BACKENDS, "xla", 11)
+
+
+def test_every_reason_is_told(package):
+    with pytest.raises(ValueError) as raised:
+        choose(package, BACKENDS, ("mosaic_tpu", "xla"), 11)
+    assert "mosaic_tpu: needs a TPU, this is cpu" in str(raised.value)
+    assert "xla: 11 is over 10" in str(raised.value)
+
+
+def test_an_interpreter_stands_for_any_machine(package):
+    with interpreted():
+        assert name_of(choose(package, BACKENDS, "triton", 1)) == "triton"
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "xla"

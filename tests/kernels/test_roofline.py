@@ -1,0 +1,75 @@
+"""Flops are counted as they are done; a floor is the higher of two walls."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kernels.roofline import Work, product_flops
+from kernels.targets import TARGETS, of_device
+
+
+def flops(function, *shapes, dtype="float32"):
+    arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+    return product_flops(jax.make_jaxpr(function)(*arrays).jaxpr)
+
+
+def test_of_a_batched_product():
+    counted = flops(lambda a, b: jnp.einsum("bij,bjk->bik", a, b), (5, 2, 3), (5, 3, 7))
+    assert counted == (2 * 5 * 2 * 3 * 7, "float32")
+
+
+def conv(x, w, stride=1):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=numbers)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_of_a_convolution_and_its_gradients(stride):
+    """Each gradient does what the forward pass does, zeros of a stride left out."""
+    x, w = (3, 8, 8, 5), (3, 3, 5, 7)
+    forward = 2 * 3 * (8 // stride) ** 2 * 7 * 9 * 5
+    assert flops(lambda x, w: conv(x, w, stride), x, w)[0] == forward
+
+    def gradients(x, w):
+        return jax.grad(lambda x, w: conv(x, w, stride).sum(), (0, 1))(x, w)
+
+    assert flops(gradients, x, w)[0] == pytest.approx(3 * forward, rel=1e-6)
+
+
+def test_a_scan_counts_its_trips_and_a_condition_its_larger_branch():
+    def looped(a):
+        return jax.lax.scan(lambda c, _: (c @ c, None), a, length=6)[0]
+
+    def branched(a):
+        return jax.lax.cond(a[0, 0] > 0, lambda a: a @ a @ a, lambda a: a, a)
+
+    assert flops(looped, (4, 4))[0] == 6 * 2 * 4**3
+    assert flops(branched, (4, 4))[0] == 2 * 2 * 4**3
+
+
+def test_the_dtype_is_that_of_most_flops():
+    def mixed(a):
+        return (a @ a).astype(jnp.bfloat16) @ jnp.ones((4, 400), jnp.bfloat16)
+
+    assert flops(mixed, (4, 4))[1] == "bfloat16"
+
+
+def test_the_floor_is_the_higher_wall():
+    h100 = TARGETS["gpu-sm90"]
+    assert Work(989e12, 1.0, "bfloat16").floor(h100) == (1.0, "compute")
+    assert Work(1.0, 3350e9, "bfloat16").floor(h100) == (1.0, "memory")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "gpu-sm90"),
+        ("TPU v5", "tpu-v5p"),
+        ("TPU v5 lite", "tpu-v5e"),
+        ("TPU v6 lite", "tpu-v6e"),
+        ("NVIDIA A100-SXM4-40GB", "gpu-sm80"),
+    ],
+)
+def test_devices_are_known_by_name(kind, name):
+    assert of_device(kind).name == name
+    assert of_device("cpu") is None
