@@ -1,7 +1,6 @@
 """The accelerators that kernels are compiled for, and what bounds them (makers' data sheets)."""
 
 import dataclasses
-from typing import Literal
 
 KiB, MiB = 2**10, 2**20
 
@@ -15,7 +14,7 @@ class Target:
     """
 
     name: str
-    platform: Literal["cpu", "tpu", "gpu"]
+    platform: str
     arch: str
     flops: dict[str, float]
     bandwidth: float

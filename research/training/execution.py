@@ -70,9 +70,7 @@ def initial_state(method: Method, rng: Rng, *, example: Batch, layout: TrainStat
     return init(named(rng, "init"), example)
 
 
-def compiled_step(
-    method: Method, mesh: Mesh, layout: TrainState
-) -> Callable[[TrainState, Batch, Rng], tuple[TrainState, Metrics]]:
+def compiled_step(method: Method, mesh: Mesh, layout: TrainState) -> jax.stages.Wrapped:
     """`(state, batch, rng of the run) -> (state, metrics)`, jitted over the mesh.
 
     It takes over the state's memory, and folds the step into the random key.
