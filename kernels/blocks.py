@@ -15,6 +15,8 @@ type Blocks = dict[str, int]
 
 NONE: Mapping[str, Blocks] = types.MappingProxyType({})
 TRIED: contextvars.ContextVar[Mapping[str, Blocks]] = contextvars.ContextVar("tried", default=NONE)
+# What was chosen in this process, by key: a compiler's child tells the tuner.
+USED: dict[str, Blocks] = {}
 
 
 def chosen(package: str, backend: str, key: str, default: Blocks) -> Blocks:
@@ -23,11 +25,10 @@ def chosen(package: str, backend: str, key: str, default: Blocks) -> Blocks:
     `package`'s folder keeps them in blocks.json: backend -> target -> key -> blocks. What it has
     no entry for is `default`.
     """
-    if key in TRIED.get():
-        return TRIED.get()[key]
     target = machine().target
     table = read(package).get(backend, {}).get(target.name, {}) if target else {}
-    return table.get(key, default)
+    USED[key] = TRIED.get().get(key) or table.get(key, default)
+    return USED[key]
 
 
 @contextlib.contextmanager
@@ -44,6 +45,14 @@ def tried(blocks: Mapping[str, Blocks]) -> Iterator[None]:
 def read(package: str) -> dict[str, dict[str, dict[str, Blocks]]]:
     path = table_path(package)
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def keep(package: str, backend: str, target: str, key: str, blocks: Blocks) -> None:
+    """Writes one entry of the table."""
+    read.cache_clear()
+    table = read(package)
+    table.setdefault(backend, {}).setdefault(target, {})[key] = blocks
+    table_path(package).write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
 
 
 def table_path(package: str) -> pathlib.Path:

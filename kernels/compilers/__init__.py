@@ -27,7 +27,8 @@ def report(
 ) -> dict[str, Any]:
     """The compiler's figures of one case of kernels/<kernel>/shapes.py for `target`.
 
-    {"kernels": [{"name", "grid", ...}], "seconds"}; a TPU kernel has bundles, bundle_steps
+    {"kernels": [{"name", "grid", "cost", ...}], "blocks": those used by key, "seconds"}; the cost
+    is what the tuner minimises. A TPU kernel has bundles, bundle_steps
     (bundles x grid steps), spills, fills and vmem bytes, a GPU kernel registers, spills (bytes),
     shared (bytes), stack and matrix_instructions by name. {"error": line} if the compiler refuses
     or `seconds` pass. One target a process: a second in the same one gives false results.

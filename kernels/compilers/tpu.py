@@ -80,6 +80,7 @@ def figures(table: str, grid: tuple[int, ...]) -> dict[str, Any]:
         "grid": grid,
         "bundles": len(rows),
         "bundle_steps": len(rows) * math.prod(grid),
+        "cost": len(rows) * math.prod(grid),
         "spills": total["VSTORE:SPILL"],
         "fills": total["VLOAD:FILL"],
     }
