@@ -53,9 +53,11 @@ class AttentionSuite:
     tolerance = 2e-5  # of the largest element; products of float32
     bfloat16_tolerance = 2e-2
 
+    def inside(self):
+        return interpreted(self.interpreter) if self.interpreter else contextlib.nullcontext()
+
     def run(self, *given, **settings):
-        inside = interpreted(self.interpreter) if self.interpreter else contextlib.nullcontext()
-        with inside:
+        with self.inside():
             return attention(*given, **settings, implementation=self.backend)
 
     def value_and_gradients(self, run, given, **settings):
@@ -64,7 +66,8 @@ class AttentionSuite:
             return jnp.sum(out * jnp.cos(jnp.arange(out.size)).reshape(out.shape)), out
 
         argnums = tuple(range(len(given)))
-        (_, out), gradients = jax.value_and_grad(scalar, argnums, has_aux=True)(*given)
+        with self.inside():  # the backward pass is traced after `run` has ended
+            (_, out), gradients = jax.value_and_grad(scalar, argnums, has_aux=True)(*given)
         return [out, *gradients]
 
     def agree(self, given, tolerance=None, **settings):
