@@ -60,9 +60,13 @@ def base(call: str) -> str:
 
 
 def grid_of(call: str, grids: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """By the kernel's name; a kernel that was given none is called after its jitted function."""
-    if base(call) in grids:
-        return grids[base(call)]
+    """By the kernel's name, in a derivative within XLA's name of the call (jvp_name_.1).
+
+    A kernel that was given none is called after its jitted function.
+    """
+    named = [name for name in grids if name in call]
+    if named:
+        return grids[max(named, key=len)]
     if len(grids) > 1:
         raise ValueError(
             f"which of {', '.join(map(str, grids))} is {call}? pallas_call takes a name"
