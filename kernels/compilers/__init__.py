@@ -28,13 +28,14 @@ def report(
     """The compiler's figures of one case of kernels/<kernel>/shapes.py for `target`.
 
     {"kernels": [{"name", "grid", "cost", ...}], "blocks": those used by key, "seconds"}; the cost
-    is what the tuner minimises. A TPU kernel has bundles, bundle_steps
-    (bundles x grid steps), spills, fills and vmem bytes, a GPU kernel registers, spills (bytes),
-    shared (bytes), stack and matrix_instructions by name. {"error": line} if the compiler refuses
-    or `seconds` pass. One target a process: a second in the same one gives false results.
+    is what the tuner minimises. A TPU kernel has bundles, bundle_steps (bundles x trips of the grid
+    and of loops), spills, fills and vmem bytes, a GPU kernel registers, spills (bytes), shared
+    (bytes), stack and matrix_instructions by name. {"error": line} if the compiler refuses or
+    `seconds` pass. One target a process: a second in the same one gives false results.
     """
     asked = dict(kernel=kernel, case=case, backend=backend, target=target, blocks=blocks or {})
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    # libtpu locks the machine for one process, which matters where there is a TPU.
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     environment.pop("TRITON_INTERPRET", None)
     command = [sys.executable, "-m", "kernels.compilers.child", json.dumps(asked)]
     try:

@@ -9,9 +9,19 @@ from typing import Any
 from kernels.case import Case
 from kernels.targets import Target
 
-UTILIZATION = re.compile(
-    r"^\d+-(?P<name>.+?)(\.x)?-\d+-final_hlo-static-per-bundle-utilization\.txt$"
-)
+# The compiler's dumps of one HLO instruction, the last of each: a row a bundle of units in use, the
+# bundles themselves, and the listing in which loops and memory are named.
+DUMPS = {
+    "table": "final_hlo-static-per-bundle-utilization",
+    "bundles": "final_bundles",
+    "listing": "post-ra",
+}
+DUMP = re.compile(r"^\d+-(?P<name>.+?)(\.x)?-\d+-(?P<kind>" + "|".join(DUMPS.values()) + r")\.txt$")
+# `0x1d LB: >> { ... }`: a bundle's address, the mark of a loop's first bundle, and how many loops
+# it stands in.
+BUNDLE = re.compile(r"^\s*(?:0x)?[0-9a-f]+\s+(?P<mark>[A-Z]{2})?\s*:\s*(?P<depth>[> ]*)\{", re.M)
+LOOP = re.compile(r"^\s*loop: start=(\S+), step=(\S+), limit=(\S+)$", re.M)
+VMEM = re.compile(r"^\s*#allocation.* space=vmem, size = (0x[0-9a-f]+)", re.M)
 CUSTOM_CALL = re.compile(r"%(\S+) = .*custom_call_target=\"tpu_custom_call\"")
 
 
@@ -30,27 +40,37 @@ def compile_function(
     """The figures of every Pallas kernel in `function` of `arrays` (shapes and dtypes)."""
     import jax
     from jax.experimental import topologies
-    from jax.sharding import SingleDeviceSharding
+    from jax.sharding import (
+        AbstractDevice,
+        AbstractMesh,
+        SingleDeviceSharding,
+        use_abstract_mesh,
+    )
 
-    chips = topologies.get_topology_desc(platform="tpu", topology_name=target.arch)
-    sharding = SingleDeviceSharding(chips.devices[0])
+    chips: Any = topologies.get_topology_desc(platform="tpu", topology_name=target.arch)
+    device = chips.devices[0]
+    sharding = SingleDeviceSharding(device)
     placed = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for x in arrays]
-    traced = jax.jit(function).trace(*placed)
-    compiled = traced.lower(lowering_platforms=("tpu",)).compile()
+    # Kernels ask for the chip that they are traced for.
+    chip = AbstractDevice(device.device_kind, device.num_cores, "tpu")
+    with use_abstract_mesh(AbstractMesh((), (), abstract_device=chip)):
+        traced = jax.jit(function).trace(*placed)
+        compiled = traced.lower(lowering_platforms=("tpu",)).compile()
     grids = pallas_grids(traced.jaxpr.jaxpr)
-    tables = utilization_tables(directory)
+    found = dumps(directory)
     return [
-        {"name": base(call)} | figures(tables[call], grid_of(call, grids))
+        {"name": base(call)} | figures(found[call], grid_of(call, grids))
         for call in CUSTOM_CALL.findall(compiled.as_text())
     ]
 
 
-def utilization_tables(directory: str) -> dict[str, str]:
-    """The utilization table of every HLO instruction that was compiled, by its name."""
-    found = {}
+def dumps(directory: str) -> dict[str, dict[str, str]]:
+    """`DUMPS` of every HLO instruction that was compiled, by its name."""
+    kinds = {kind: name for name, kind in DUMPS.items()}
+    found: dict[str, dict[str, str]] = {}
     for path in pathlib.Path(directory).iterdir():
-        if match := UTILIZATION.match(path.name):
-            found[match["name"]] = path.read_text()
+        if match := DUMP.match(path.name):
+            found.setdefault(match["name"], {})[kinds[match["kind"]]] = path.read_text()
     return found
 
 
@@ -74,20 +94,48 @@ def grid_of(call: str, grids: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     return next(iter(grids.values()))
 
 
-def figures(table: str, grid: tuple[int, ...]) -> dict[str, Any]:
-    """Counts rows of the utilization table: a row a bundle, with SPILL and FILL columns."""
-    head, body = table.split("== UTILIZATION:\n")
+def figures(dump: dict[str, str], grid: tuple[int, ...]) -> dict[str, Any]:
+    """Counts rows of the utilization table, which has SPILL and FILL columns, and what is run.
+
+    A branch's bundles count as run on every step; `vmem` is bytes, both buffers of each block too.
+    """
+    head, body = dump["table"].split("== UTILIZATION:\n")
     columns = [column.strip() for column in head.splitlines()[1].split(",")]
     rows = [list(map(int, line.split())) for line in body.splitlines() if line.strip()]
     total = {column: sum(row[i] for row in rows) for i, column in enumerate(columns)}
+    steps = bundle_steps(dump["bundles"], dump["listing"], math.prod(grid))
     return {
         "grid": grid,
         "bundles": len(rows),
-        "bundle_steps": len(rows) * math.prod(grid),
-        "cost": len(rows) * math.prod(grid),
+        "bundle_steps": steps,
+        "cost": steps,
         "spills": total["VSTORE:SPILL"],
         "fills": total["VLOAD:FILL"],
+        "vmem": sum(int(size, 16) for size in VMEM.findall(dump["listing"])),
     }
+
+
+def bundle_steps(bundles: str, listing: str, steps: int) -> int:
+    """How many bundles are run: each one times the trips of the loops that it stands in.
+
+    The first loop is the grid's, of `steps` trips on all cores together (the compiler's own count
+    has the pipeline's filling in it, and is of one core). A loop whose trips are not known when it
+    is compiled is a ValueError.
+    """
+    trips = [
+        -(-(int(limit) - int(start)) // int(step)) for start, step, limit in LOOP.findall(listing)
+    ]
+    if steps > 1:
+        trips[0] = steps
+    upcoming = iter(trips)
+    around: list[int] = []
+    run = 0
+    for bundle in BUNDLE.finditer(bundles):
+        depth = bundle["depth"].count(">")
+        if bundle["mark"] == "LB":
+            around[depth - 1 :] = [next(upcoming)]
+        run += math.prod(around[:depth])
+    return run
 
 
 def pallas_grids(jaxpr: Any) -> dict[str, tuple[int, ...]]:
