@@ -84,7 +84,9 @@ def bias_gradient(
     """p (dout.v - delta), summed over the axes that the bias is broadcast along."""
     from kernels.attention.reference import seen
 
-    q, k, v, bias = (x.astype(jnp.float32) for x in arrays[:4])
+    q, k, v = (x.astype(jnp.float32) for x in arrays[:3])
+    bias = arrays.bias_bxhxtxs
+    assert bias is not None
     k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
     logits = settings.scale * jnp.einsum("bthd,bshd->bhts", q, k)
     if settings.softcap is not None:
@@ -93,7 +95,7 @@ def bias_gradient(
     dp = jnp.einsum("bthd,bshd->bhts", dout.astype(jnp.float32), v)
     ds = weights * (dp - delta[..., None])
     axes = tuple(i for i, n in enumerate(bias.shape) if n == 1)
-    return jnp.sum(ds, axes, keepdims=True).astype(arrays.bias_bxhxtxs.dtype)
+    return jnp.sum(ds, axes, keepdims=True).astype(bias.dtype)
 
 
 def given(arrays: Arrays) -> tuple[jax.Array, ...]:
@@ -139,10 +141,12 @@ def padded(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
-def blocks_of(phase: str, q: jax.Array) -> Blocks:
-    """By key 'forward d128', or 'forward d128 float32', whose products use no matrix unit."""
+def key_of(phase: str, q: jax.Array) -> str:
+    """'forward d128', or 'forward d128 float32', whose products use no matrix unit."""
     full = " float32" if q.dtype == jnp.float32 else ""
-    key = f"{phase} d{padded(q.shape[-1])}{full}"
-    return chosen(
-        "kernels.attention", "triton", key, dict(block_q=64, block_k=64, num_warps=4, num_stages=2)
-    )
+    return f"{phase} d{padded(q.shape[-1])}{full}"
+
+
+def blocks_of(phase: str, q: jax.Array) -> Blocks:
+    default = dict(block_q=64, block_k=64, num_warps=4, num_stages=2)
+    return chosen("kernels.attention", "triton", key_of(phase, q), default)

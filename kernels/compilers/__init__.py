@@ -29,9 +29,10 @@ def report(
 
     {"kernels": [{"name", "grid", "cost", ...}], "blocks": those used by key, "seconds"}; the cost
     is what the tuner minimises. A TPU kernel has bundles, bundle_steps (bundles x trips of the grid
-    and of loops), spills, fills and vmem bytes, a GPU kernel registers, spills (bytes), shared
-    (bytes), stack and matrix_instructions by name. {"error": line} if the compiler refuses or
-    `seconds` pass. One target a process: a second in the same one gives false results.
+    and of loops: its cost), spills, fills and vmem bytes. A GPU kernel has registers, spills (loads
+    and stores of them), shared and stack in bytes, matrix_instructions by name; its cost is the
+    instructions that all warps issue (kernels/compilers/loops.py). {"error": line} if the compiler
+    refuses or `seconds` pass. One target a process: a second in it gives false results.
     """
     asked = dict(kernel=kernel, case=case, backend=backend, target=target, blocks=blocks or {})
     # libtpu locks the machine for one process, which matters where there is a TPU.

@@ -8,6 +8,7 @@ import subprocess
 from typing import Any
 
 from kernels.case import Case
+from kernels.compilers.loops import Span, issued
 from kernels.targets import Target
 
 TYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int32": "i32", "uint32": "u32"}
@@ -32,7 +33,9 @@ def compile_case(case: Case, backend: str, target: Target, directory: str) -> li
 
 def figures(launch: Any, target: Target, directory: str) -> dict[str, Any]:
     compiled = compile_launch(launch, target)
-    found = amd(compiled) if target.arch.startswith("gfx") else nvidia(compiled, directory)
+    is_amd = target.arch.startswith("gfx")
+    found, loops = amd(compiled) if is_amd else nvidia(compiled, directory)
+    per_warp = issued(found["instructions"], loops, compiled.asm["ttir"], launch.grid)
     return {
         "name": launch.kernel.fn.__name__,
         "grid": launch.grid,
@@ -41,6 +44,7 @@ def figures(launch: Any, target: Target, directory: str) -> dict[str, Any]:
         "stages": launch.num_stages,
         "shared": compiled.metadata.shared,
         "shared_limit": target.on_chip,
+        "cost": per_warp * launch.num_warps * math.prod(launch.grid),
         **found,
     }
 
@@ -68,8 +72,8 @@ def compile_launch(launch: Any, target: Target) -> Any:
     return triton.compile(source, target=chip, options=options)
 
 
-def nvidia(compiled: Any, directory: str) -> dict[str, Any]:
-    """From the cubin, by the cuobjdump that Triton brings."""
+def nvidia(compiled: Any, directory: str) -> tuple[dict[str, Any], list[Span]]:
+    """Figures and loops of the cubin, by the cuobjdump that Triton brings."""
     import triton
 
     cubin = pathlib.Path(directory) / "kernel.cubin"
@@ -82,25 +86,47 @@ def nvidia(compiled: Any, directory: str) -> dict[str, Any]:
         ).stdout
 
     usage = dump("--dump-resource-usage")
-    code = dump("-sass")
     number = {k: int(v) for k, v in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", usage)}
+    code = dump("-sass")
+    lines = re.findall(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", code, re.M)
+    places = {int(address, 16): i for i, (address, _) in enumerate(lines)}
+    end = max(i for i, (_, line) in enumerate(lines) if line.strip() == "EXIT")
+    jumps = [  # what stands after the end are waits that came back too early
+        (i, places[int(to[1], 16)])
+        for i, (_, line) in enumerate(lines[:end])
+        if (to := re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", line))
+    ]
     return {
         "registers": number["REG"],
         "stack": number["STACK"],
         "spills": len(re.findall(r"\b(?:STL|LDL)\b", code)),
         "matrix_instructions": dict(collections.Counter(NVIDIA_MATRIX.findall(code))),
-        "instructions": len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/", code, re.M)),
-    }
+        "instructions": len(lines),
+    }, loops(jumps)
 
 
-def amd(compiled: Any) -> dict[str, Any]:
-    """From the assembly's own resource notes."""
+def amd(compiled: Any) -> tuple[dict[str, Any], list[Span]]:
+    """Figures of the assembly's own resource notes, and its loops."""
     code = compiled.asm["amdgcn"]
     number = {k: int(v) for k, v in re.findall(r"^\s*\.(\w+):\s+(\d+)\s*$", code, re.M)}
+    places, jumps, instructions = {}, [], 0
+    for line in code.splitlines():
+        if label := re.match(r"(\.LBB\w+):", line):
+            places[label[1]] = instructions
+        elif re.match(r"\t[a-z]\w+", line):
+            to = re.match(r"\ts_c?branch\w*\s+(\.LBB\w+)", line)
+            if to and to[1] in places:
+                jumps.append((instructions, places[to[1]]))
+            instructions += 1
     return {
         "registers": number["vgpr_count"],
         "stack": number["private_segment_fixed_size"],
         "spills": number["vgpr_spill_count"] + number["sgpr_spill_count"],
         "matrix_instructions": dict(collections.Counter(AMD_MATRIX.findall(code))),
-        "instructions": len(re.findall(r"^\t[a-z]\w+", code, re.M)),
-    }
+        "instructions": instructions,
+    }, loops(jumps)
+
+
+def loops(jumps: list[Span]) -> list[Span]:
+    """Jumps (from, to) that go back, as (first, last); those of a few instructions only wait."""
+    return [(to, at) for at, to in jumps if at - to > 16]
