@@ -89,7 +89,8 @@ def backward_kernel(ref: SimpleNamespace, *, group: int, settings: Settings, row
 
     def of_group(at: Any) -> None:
         mean, rstd = statistics(ref.summed, at, settings)
-        along = across = 0.0
+        along: Any = 0.0
+        across: Any = 0.0
         for columns in chunks(size):
             normed, dnormed = read(at, columns, mean, rstd)
             along += row_sum(dnormed * weight(columns) * normed)
@@ -210,7 +211,7 @@ def launch(
         cost_estimate=pl.CostEstimate(
             flops=10 * total * size,
             transcendentals=total,
-            bytes_accessed=sum(x.size * x.dtype.itemsize for x in [*given.values(), *shapes]),
+            bytes_accessed=sum(map(bytes_of, [*given.values(), *shapes])),
         ),
         interpret=interpreter(),
         name=f"normalization_{direction}",
@@ -235,6 +236,10 @@ def defaults(direction: str, size: int) -> Blocks:
     lanes = up(size, LANES)
     group = max(TILE, {"forward": 2**15, "backward": 2**14}[direction] // lanes // TILE * TILE)
     return {"rows": max(group, 2**18 // lanes // group * group), "group": group}
+
+
+def bytes_of(array: Any) -> int:
+    return array.size * array.dtype.itemsize
 
 
 def up(number: int, multiple: int) -> int:
