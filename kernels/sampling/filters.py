@@ -65,7 +65,7 @@ def gaps(logits_BxV: jax.Array) -> jax.Array:
 
 
 def tempered(logits_BxV: jax.Array, temperature: float) -> jax.Array:
-    """(logits - max logit) / temperature, float32; a product, whose bits are the same everywhere."""
+    """(logits - max logit) / temperature, float32: a product has the same bits on all machines."""
     if temperature == 1:
         return logits_BxV.astype(jnp.float32)
     return gaps(logits_BxV) * jnp.float32(-1 / temperature)
