@@ -1,0 +1,10 @@
+"""sample's GPU kernel in Triton's interpreter."""
+
+from tests.kernels.sampling_suite import SamplingSuite
+
+
+class TestTriton(SamplingSuite):
+    backend = "triton"
+    interpreter = "plain"
+    sizes = (1, 127, 129, 5000)
+    draws = 2_000
