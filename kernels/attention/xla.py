@@ -21,6 +21,9 @@ from kernels.blocks import chosen
 
 Carry = Any
 
+# The plan and the settings are what a program is compiled for, and kept by: not the machine.
+compiled = functools.partial(jax.jit, static_argnums=(0, 1))
+
 
 def refuses(arrays: Arrays, settings: Settings) -> None:
     """Takes every call."""
@@ -28,7 +31,11 @@ def refuses(arrays: Arrays, settings: Settings) -> None:
 
 def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array]:
     """The output (B, T, H, D) and the logits' log-sum-exp (B, H, T), -inf where no key is seen."""
-    plan = planned("forward", arrays, settings)
+    return forward_by(planned("forward", arrays, settings), settings, arrays)
+
+
+@compiled
+def forward_by(plan: "Plan", settings: Settings, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
     padded = pad(arrays, plan)
 
     def softmax(index: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -68,6 +75,19 @@ def backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """The gradients by q, k, v and bias from `forward`'s results and the output's gradient."""
     plan = planned("backward", arrays, settings)
+    dbias = bias_gradient(arrays, settings, out, lse, dout)
+    return *backward_by(plan, settings, arrays, out, lse, dout), dbias
+
+
+@compiled
+def backward_by(
+    plan: "Plan",
+    settings: Settings,
+    arrays: Arrays,
+    out: jax.Array,
+    lse: jax.Array,
+    dout: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     padded = pad(arrays, plan)
     pulled = pulled_back(arrays, plan, out, lse, dout)
 
@@ -109,7 +129,7 @@ def backward(
 
     dq, dk, dv = jax.lax.map(gradients, jnp.arange(plan.parts))
     dk, dv = (keys_to_public(x, arrays) for x in (dk, dv))
-    return to_public(dq, arrays), dk, dv, bias_gradient(arrays, settings, out, lse, dout)
+    return to_public(dq, arrays), dk, dv
 
 
 def bias_gradient(
@@ -123,6 +143,18 @@ def bias_gradient(
     if arrays.bias_bxhxtxs is None:
         return None
     plan = planned("bias", arrays, settings)
+    return bias_gradient_by(plan, settings, arrays, out, lse, dout)
+
+
+@compiled
+def bias_gradient_by(
+    plan: "Plan",
+    settings: Settings,
+    arrays: Arrays,
+    out: jax.Array,
+    lse: jax.Array,
+    dout: jax.Array,
+) -> jax.Array:
     padded = pad(arrays, plan)
     pulled = pulled_back(arrays, plan, out, lse, dout)
     assert padded.bias_bxkxgxtxs is not None
@@ -149,6 +181,7 @@ def bias_gradient(
     start = jnp.zeros(shape, accumulator(arrays))
     dbias, _ = jax.lax.scan(gradient, start, jnp.arange(plan.parts))
     bias = arrays.bias_bxhxtxs
+    assert bias is not None
     dbias = dbias[..., : bias.shape[2], : bias.shape[3]]
     return dbias.reshape(bias.shape).astype(bias.dtype)
 
@@ -156,7 +189,7 @@ def bias_gradient(
 # The plan: what is done at once, and which blocks meet.
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """`batch` x `heads` problems a part; blocks of `queries` x `keys`; the pairs (i, j) to visit.
 
@@ -169,8 +202,8 @@ class Plan:
     keys: int
     parts: int
     heads_parts: int
-    whole: np.ndarray
-    edge: np.ndarray
+    whole: tuple[tuple[int, int], ...]
+    edge: tuple[tuple[int, int], ...]
 
     def place(self, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Which run of batch entries and which of key heads part `index` is."""
@@ -190,7 +223,7 @@ def planned(direction: str, arrays: Arrays, settings: Settings) -> Plan:
     of_batch = largest_divisor(batch, room // key_heads) if of_heads == key_heads else 1
     whole, edge = pairs(queries, keys, of_queries, of_keys, settings)
     if arrays.q_segments_BxT is not None:
-        whole, edge = whole[:0], np.concatenate([whole, edge])
+        whole, edge = (), whole + edge
     heads_parts = key_heads // of_heads
     parts = batch // of_batch * heads_parts
     return Plan(of_batch, of_heads, of_queries, of_keys, parts, heads_parts, whole, edge)
@@ -210,7 +243,7 @@ def largest_divisor(n: int, most: int) -> int:
 
 def pairs(
     queries: int, keys: int, of_queries: int, of_keys: int, settings: Settings
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
     """The pairs (i, j) of blocks that are seen whole, and those that are seen in part."""
     far = queries + keys
     left = far if settings.left is None else settings.left
@@ -221,21 +254,26 @@ def pairs(
     first_j, last_j = j * of_keys, np.minimum((j + 1) * of_keys, keys) - 1
     seen = (first_j <= last_i + right) & (last_j >= first_i - left)
     whole = (last_j <= first_i + right) & (first_j >= last_i - left) & (first_j + of_keys <= keys)
-    return np.argwhere(seen & whole), np.argwhere(seen & ~whole)
+    listed = (np.argwhere(which).tolist() for which in (seen & whole, seen & ~whole))
+    whole_pairs, edge_pairs = (tuple((i, j) for i, j in pairs) for pairs in listed)
+    return whole_pairs, edge_pairs
 
 
 def visit(plan: Plan, step: Callable[..., Carry], carry: Carry) -> Carry:
     """`step(carry, i, j, masked)` over the plan's pairs."""
     for found, masked in ((plan.whole, False), (plan.edge, True)):
         if len(found) == 1:
-            carry = step(carry, *found[0].tolist(), masked)
+            carry = step(carry, *found[0], masked)
         elif len(found):
-            carry, _ = jax.lax.scan(
-                lambda c, ij, masked=masked: (step(c, ij[0], ij[1], masked), None),
-                carry,
-                jnp.asarray(found, jnp.int32),
-            )
+            one = functools.partial(step_of_pair, step, masked)
+            carry, _ = jax.lax.scan(one, carry, jnp.asarray(found, jnp.int32))
     return carry
+
+
+def step_of_pair(
+    step: Callable[..., Carry], masked: bool, carry: Carry, pair: jax.Array
+) -> tuple[Carry, None]:
+    return step(carry, pair[0], pair[1], masked), None
 
 
 # A part's arrays, and its blocks.
@@ -263,7 +301,7 @@ class Pull(NamedTuple):
 
 def pad(arrays: Arrays, plan: Plan) -> Part:
     """All problems in the layout of a part, keys and queries padded to whole blocks by zeros."""
-    (batch, queries, heads, _), (_, keys, key_heads, _) = (x.shape for x in arrays[:2])
+    heads, (keys, key_heads) = arrays.q_BxTxHxD.shape[2], arrays.k_BxSxKxD.shape[1:3]
     q = grouped(arrays.q_BxTxHxD, key_heads)
     k, v = (jnp.moveaxis(x, 1, 2) for x in arrays[1:3])
     bias = arrays.bias_bxhxtxs
@@ -289,8 +327,9 @@ def part_of(whole: Part, plan: Plan, index: jax.Array) -> Part:
         x = block(x, 0, of_batch, plan.batch)
         return block(x, 1, of_heads, plan.heads) if heads else x
 
-    *dense, q_segments, k_segments, keys = whole
-    return Part(*map(cut, dense), cut(q_segments, False), cut(k_segments, False), keys)
+    q, k, v, bias, q_segments, k_segments, keys = whole
+    q_segments, k_segments = (cut(x, heads=False) for x in (q_segments, k_segments))
+    return Part(cut(q), cut(k), cut(v), cut(bias), q_segments, k_segments, keys)
 
 
 def pulled_back(

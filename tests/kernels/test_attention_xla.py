@@ -22,10 +22,5 @@ class TestSmallBlocks(AttentionSuite):
 
     backend = "xla"
 
-    def run(self, *given, **settings):
-        with tried(blocks(32, 48, 32 * 48)):
-            return super().run(*given, **settings)
-
-    def value_and_gradients(self, run, given, **settings):
-        with tried(blocks(32, 48, 32 * 48)):
-            return super().value_and_gradients(run, given, **settings)
+    def inside(self):
+        return tried(blocks(32, 48, 32 * 48))
