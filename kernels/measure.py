@@ -1,6 +1,9 @@
 """Times of functions by turns on this machine, and the rates that bound it."""
 
 import functools
+import os
+import pathlib
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +59,17 @@ def this_machine() -> Target:
     if known is not None:
         return known
     flops = {dtype: product_rate(dtype) for dtype in ("float32", "bfloat16")}
-    return Target(device.device_kind, jax.default_backend(), "", flops, copy_rate(), 0)
+    return Target(jax.default_backend(), jax.default_backend(), "", flops, copy_rate(), 0)
+
+
+def device_name() -> str:
+    """The maker's name of JAX's first device; a CPU's with its cores."""
+    kind = jax.devices()[0].device_kind
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if kind != "cpu" or not cpuinfo.exists():
+        return kind
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.M)
+    return f"{model[1].strip() if model else kind}, {len(os.sched_getaffinity(0))} cores"
 
 
 def product_rate(dtype: str) -> float:

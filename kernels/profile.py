@@ -12,7 +12,7 @@ import jax
 from kernels import compilers
 from kernels.case import Case
 from kernels.dispatch import BY_PLATFORM
-from kernels.measure import seconds_by_turns, this_machine
+from kernels.measure import device_name, seconds_by_turns, this_machine
 from kernels.targets import TARGETS, Target
 
 type Row = dict[str, Any]
@@ -62,7 +62,7 @@ def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) ->
             refused[backend] = str(error)
     times = seconds_by_turns(compiled, arrays, rounds=rounds)
     for backend in contestants:
-        row = floor_row(kernel, name, case, backend, this_machine())
+        row = floor_row(kernel, name, case, backend, this_machine()) | {"device": device_name()}
         if backend in refused:
             yield row | {"error": refused[backend]}
             continue
@@ -116,7 +116,11 @@ def floor_row(kernel: str, name: str, case: Case, backend: str, target: Target) 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The rows as one table; a column is there if a row has it."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return table(list(dict.fromkeys(key for row in rows for key in row)), rows)
+
+
+def table(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """The columns of the rows in Markdown."""
     lines = [columns, ["---"] * len(columns)]
     lines += [[cell(row.get(column)) for column in columns] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

@@ -4,11 +4,13 @@ python -m launch.profile --loop --config=configs/ddpm.py:digits
 python -m launch.profile --step --config=configs/ddpm.py:digits
 python -m launch.profile --kernel=attention --target=tpu-v5e [--shapes=forward_2048,causal_2048]
 python -m launch.profile --kernel=attention --target=cpu --peers
+python -m launch.profile --write_report [--target=device]
 
 --loop times whole stretches of the training loop against the bare compiled step, alternately.
 --step holds one whole train step against its floor, and keeps a trace for xprof. --kernel holds a
 kernel's cases against theirs: timed where the device is (cpu, device), else with the compiler's
-report. Tables go to --out as Markdown and JSON; --json prints the JSON.
+report; --write_report puts those of all kernels into kernels/REPORT.md. Tables go to --out as
+Markdown and JSON; --json prints the JSON.
 """
 
 import json
@@ -24,9 +26,10 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ and
 LOOP = flags.DEFINE_bool("loop", False, "Time the training loop against the bare step.")
 STEP = flags.DEFINE_bool("step", False, "Hold one train step against its floor; trace it.")
 KERNEL = flags.DEFINE_string("kernel", None, "A folder of kernels/, such as attention.decode.")
-TARGET = flags.DEFINE_string("target", "device", "cpu, device, or a chip that needn't be here.")
+TARGET = flags.DEFINE_string("target", None, "cpu, device, or a chip that needn't be here.")
 SHAPES = flags.DEFINE_list("shapes", [], "Cases of the kernel's shapes.py; all if none is named.")
 PEERS = flags.DEFINE_bool("peers", False, "Time others' functions of the same arguments too.")
+REPORT = flags.DEFINE_bool("write_report", False, "Renew kernels/REPORT.md.")
 STEPS = flags.DEFINE_integer("steps", 30, "Steps in one stretch.", lower_bound=2)
 ROUNDS = flags.DEFINE_integer("rounds", 11, "Turns of each; medians are reported.", lower_bound=2)
 OUT = flags.DEFINE_string("out", "runs/profile", "Where tables and traces go.")
@@ -34,16 +37,22 @@ JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 
 
 def main(argv: list[str]) -> None:
-    if sum([LOOP.value, STEP.value, KERNEL.value is not None]) != 1:
-        raise InputError("say what to profile: one of --loop, --step and --kernel=NAME")
+    if sum([LOOP.value, STEP.value, KERNEL.value is not None, REPORT.value]) != 1:
+        raise InputError(
+            "say what to profile: one of --loop, --step, --kernel=NAME and --write_report"
+        )
+    if REPORT.value:
+        from launch.profiles.kernel import write_report
+
+        write_report(TARGET.value, rounds=ROUNDS.value)
+        return
     out = pathlib.Path(OUT.value)
     if KERNEL.value is not None:
         from launch.profiles.kernel import profile, write
 
-        rows = profile(
-            KERNEL.value, TARGET.value, SHAPES.value, rounds=ROUNDS.value, peers=PEERS.value
-        )
-        table = write(rows, out / f"{KERNEL.value}-{TARGET.value}")
+        target = TARGET.value or "device"
+        rows = profile(KERNEL.value, target, SHAPES.value, rounds=ROUNDS.value, peers=PEERS.value)
+        table = write(rows, out / f"{KERNEL.value}-{target}")
         print(json.dumps(rows) if JSON.value else table)
         return
     if CONFIG.value is None:

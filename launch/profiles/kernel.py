@@ -5,7 +5,7 @@ import pathlib
 
 import jax
 
-from kernels import compilers
+from kernels import compilers, report
 from kernels.profile import Row, cases_of, compiled, kernel_names, markdown, measured
 from kernels.targets import TARGETS
 from research.errors import InputError, nearest
@@ -53,3 +53,15 @@ def write(rows: list[Row], path: pathlib.Path) -> str:
     table = markdown(rows)
     path.with_name(path.name + ".md").write_text(table)
     return table
+
+
+def write_report(target: str | None, *, rounds: int) -> None:
+    """Renews kernels/REPORT.md: a chip's part, this device's, or without `target` all chips'."""
+    if target in ("cpu", "device"):
+        report.write(report.measure_all(kernel_names(), rounds=rounds))
+        return
+    chips = [target] if target else list(TARGETS)
+    for chip in chips:
+        if absent := compilers.missing(chip):
+            raise InputError(absent)
+    report.write(report.compile_all(kernel_names(), chips))

@@ -1,17 +1,77 @@
-"""launch.profile --loop prints the ratio, and sees that nothing is compiled twice."""
+"""launch.profile: the loop against its step, a step against its floor, a kernel against its own."""
 
 import json
 import subprocess
 import sys
 
+import pytest
+
+from kernels.compilers import missing
+
+
+def profile(*flags, timeout=600):
+    command = [sys.executable, "-m", "launch.profile", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+def measured(*flags):
+    done = profile("--json", *flags)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
 
 def test_loop_over_step_is_measured():
-    command = [sys.executable, "-m", "launch.profile", "--loop", "--json", "--steps=4"]
-    command += ["--rounds=2", "--config=configs/classifier.py:digits_debug"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(done.stdout)
-    ratio = measured["loop_ms"] / measured["step_ms"]
-    assert abs(measured["loop_over_step"] - ratio) < 1e-9
-    assert measured["compilations_after_first_step"] == 0
-    assert 0 <= measured["data_wait"] < 1
+    found = measured(
+        "--loop", "--steps=4", "--rounds=2", "--config=configs/classifier.py:digits_debug"
+    )
+    ratio = found["loop_ms"] / found["step_ms"]
+    assert abs(found["loop_over_step"] - ratio) < 1e-9
+    assert found["compilations_after_first_step"] == 0
+    assert 0 <= found["data_wait"] < 1
+
+
+def test_a_step_stands_beside_its_floor(tmp_path):
+    config = "--config=configs/classifier.py:digits_debug"
+    found = measured("--step", "--rounds=2", config, f"--out={tmp_path}")
+    assert found["times_floor"] == pytest.approx(found["step_ms"] / found["floor_ms"])
+    assert found["times_floor"] > 1 and found["product_flops"] > 0
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+
+
+def test_a_kernel_is_timed_beside_its_peers(tmp_path):
+    flags = ["--kernel=attention", "--target=cpu", "--shapes=cpu_196", "--rounds=2", "--peers"]
+    rows = {row["backend"]: row for row in measured(*flags, f"--out={tmp_path}")}
+    for backend in ("xla", "jax_nn"):
+        assert rows[backend]["times_floor"] > 1
+        assert rows[backend]["ms_range"][0] <= rows[backend]["ms"] <= rows[backend]["ms_range"][1]
+    assert json.loads((tmp_path / "attention-cpu.json").read_text())
+    assert "| attention | cpu_196 | xla |" in (tmp_path / "attention-cpu.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ([], "profile: error: say what to profile: one of --loop, --step, --kernel=NAME"),
+        (["--loop"], "profile: error: --loop and --step profile a run: give --config=FILE:VARIANT"),
+        (["--kernel=atention"], "profile: error: no kernel 'atention'; nearest: attention"),
+        (
+            ["--kernel=attention", "--target=tpu-v5"],
+            "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
+        ),
+        (
+            ["--kernel=attention", "--target=cpu", "--shapes=cpu_20"],
+            "profile: error: attention has no case 'cpu_20' for cpu; nearest: cpu_2048",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(flags, line):
+    done = profile(*flags)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].startswith(line)
+
+
+@pytest.mark.skipif(missing("tpu-v5e") is None, reason="libtpu is here")
+def test_an_absent_compiler_says_what_to_install():
+    done = profile("--kernel=attention", "--target=tpu-v5e")
+    expected = "profile: error: tpu-v5e needs libtpu: pip install 'atelier[aot]'"
+    assert done.returncode != 0 and done.stderr.strip().splitlines()[-1] == expected

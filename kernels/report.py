@@ -1,0 +1,114 @@
+"""kernels/REPORT.md: what the compilers say of every kernel, and what was timed where."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from kernels.profile import (
+    HAND_WRITTEN,
+    Row,
+    backends_of,
+    cases_of,
+    compiled,
+    kernel_names,
+    measured,
+    table,
+)
+from kernels.targets import TARGETS
+
+HERE = pathlib.Path(__file__).parent
+FIGURES, PAGE = HERE / "report.json", HERE / "REPORT.md"
+
+HEADER = """# Kernels, compiled and timed
+
+Every kernel, compiled ahead of time for chips that are not here, and timed on devices that were.
+`.venv-aot/bin/python -m launch.profile --write_report` compiles, with `--target=device` it times
+the device that is here, beside others' functions, by turns; `make test-aot` sets that environment
+up and holds this page to the compilers.
+
+- **floor**: the least time a case can take on the chip, by its products or by its bytes.
+- **over ours**: a median over that of our first backend; **times floor**: over the device's floor.
+- **bundles**: a TPU kernel's VLIW instructions; **steps**: bundles times the grid.
+- **registers**: a GPU thread's; **shared**: a block's bytes beside what it may take; **matrix**:
+  matrix instructions in the machine code.
+- **spills**: instructions that move registers to memory and back.
+"""
+# Why (case, launch) spills where it does.
+SPILLS: dict[tuple[str, str], str] = {}
+TIMED = ("case", "backend", "device", "ms", "over_ours", "times_floor", "temporary_bytes", "error")
+TPU = ("case", "launch", "target", "grid", "bundles", "steps", "spills", "fills", "floor_us")
+GPU = ("case", "launch", "target", "registers", "spills", "shared", "matrix", "floor_us")
+
+
+def compile_all(kernels: Sequence[str], targets: Sequence[str]) -> list[Row]:
+    return [
+        row
+        for kernel in kernels
+        for target in targets
+        if any(name in backends_of(kernel) for name in HAND_WRITTEN[TARGETS[target].platform])
+        for row in compiled(kernel, cases_of(kernel, on_cpu=False), target)
+    ]
+
+
+def measure_all(kernels: Sequence[str], *, rounds: int) -> list[Row]:
+    """A row a case and backend, and a peer, timed on this machine's device."""
+    on_cpu = jax.default_backend() == "cpu"
+    return [
+        row
+        for kernel in kernels
+        for name, case in cases_of(kernel, on_cpu=on_cpu).items()
+        for row in measured(kernel, name, case, rounds=rounds, peers=True)
+    ]
+
+
+def write(rows: list[Row]) -> None:
+    """Renews the page and its figures: what `rows` say of their chips takes the old's place."""
+    renewed = {(row["target"], row.get("device")) for row in rows}
+    rows = [row for row in read() if (row["target"], row.get("device")) not in renewed] + rows
+    FIGURES.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    PAGE.write_text(page(rows))
+
+
+def read() -> list[Row]:
+    return json.loads(FIGURES.read_text()) if FIGURES.exists() else []
+
+
+def page(rows: list[Row]) -> str:
+    """The report as Markdown, a section a kernel."""
+    sections = [HEADER]
+    for kernel in kernel_names():
+        mine = [row for row in rows if row["kernel"] == kernel]
+        timed = [row for row in mine if "device" in row]
+        built = [row for row in mine if "device" not in row]
+        tables = [
+            (TIMED, [timed_row(row, timed) for row in timed]),
+            (TPU, [tpu_row(row) for row in built if row["target"].startswith("tpu")]),
+            (GPU, [gpu_row(row) for row in built if row["target"].startswith("gpu")]),
+        ]
+        sections += [f"## {kernel}\n", *(table(*each) for each in tables if each[1])]
+    return "\n".join(sections)
+
+
+def timed_row(row: Row, timed: list[Row]) -> dict[str, Any]:
+    """`over_ours`: how often our first backend's time goes into this one's."""
+    same = [r for r in timed if (r["case"], r["device"]) == (row["case"], row["device"])]
+    over_ours = row["ms"] / same[0]["ms"] if "ms" in row else None
+    return common(row) | {"over_ours": over_ours}
+
+
+def tpu_row(row: Row) -> dict[str, Any]:
+    return common(row) | {"grid": row.get("grid"), "steps": row.get("bundle_steps")}
+
+
+def gpu_row(row: Row) -> dict[str, Any]:
+    shared = f"{row['shared']} of {row['shared_limit']}" if "shared" in row else None
+    return common(row) | {"shared": shared, "matrix": row.get("matrix_instructions")}
+
+
+def common(row: Row) -> dict[str, Any]:
+    """A refused case has its error in place of the launch's name."""
+    floor_us = f"{1000 * row['floor_ms']:.3g} ({row['wall']})"
+    return row | {"launch": row.get("launch", row.get("error")), "floor_us": floor_us}
