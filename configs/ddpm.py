@@ -9,7 +9,7 @@ from research.configuration import split_variant
 
 
 def get_config(variant: str = "digits") -> ConfigDict:
-    """`digits`, `mnist` or `cifar10`; `VARIANT_debug` is the same in miniature."""
+    """`digits`, `mnist`, `cifar10` or `diffusers`; `VARIANT_debug` is the same in miniature."""
     name, is_debug = split_variant(variant, VARIANTS, __file__)
     config = VARIANTS[name]()
     return debug(config) if is_debug else config
@@ -96,6 +96,19 @@ def cifar10() -> ConfigDict:
     return config
 
 
+def diffusers() -> ConfigDict:
+    """As launch/peers/diffusers_unet.py trains: its network, batch, loss and optimizer."""
+    config = mnist()
+    config.data.update(batch_size=128)
+    config.network.update(
+        multipliers=(1, 2, 2), blocks=2, attention_resolutions=(14, 7), head_channels=8
+    )
+    config.network.update(patch_size=1, num_classes=0, scale_shift=False)
+    config.method.update(schedule="linear", num_classes=0)
+    config.optimizer = ConfigDict(dict(name="adamw", learning_rate=1e-3, weight_decay=0.01))
+    return config
+
+
 def debug(config: ConfigDict) -> ConfigDict:
     """The same run in miniature: a small network, two steps, a few samples."""
     config.update(steps=2)
@@ -108,4 +121,4 @@ def debug(config: ConfigDict) -> ConfigDict:
     return config
 
 
-VARIANTS = {"digits": digits, "mnist": mnist, "cifar10": cifar10}
+VARIANTS = {"digits": digits, "mnist": mnist, "cifar10": cifar10, "diffusers": diffusers}

@@ -11,7 +11,7 @@ type Implementation = str | Sequence[str]
 
 # The best backend of a platform first; `reference` is for tests and is only run when it is named.
 BY_PLATFORM = {
-    "cpu": ("xla",),
+    "cpu": ("xla_cpu", "xla"),
     "tpu": ("mosaic_tpu", "xla"),
     "gpu": ("triton", "xla"),
 }

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from kernels.attention import attention
+from kernels.convolution import conv3x3
 from research.errors import InputError
+from research.networks.group_norm import GroupNorm
 
 # DDPM's initializer.
 UNIFORM = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
@@ -80,7 +82,7 @@ class UNet(nn.Module):
                 h = h.repeat(2, axis=1).repeat(2, axis=2)
                 h = conv(h.shape[-1], self.dtype, name=f"up{level}_double")(h)
 
-        h = nn.silu(group_norm(self.dtype, h.shape[-1], name="head_norm")(h))
+        h = group_norm(self.dtype, h.shape[-1], name="head_norm")(h, silu=True)
         h = conv(out_channels * self.patch_size**2, self.dtype, zero=True, name="head")(h)
         return depth_to_space(h, self.patch_size).astype(jnp.float32)
 
@@ -119,17 +121,17 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, embedding: Array, *, train: bool) -> Array:
-        h = nn.silu(group_norm(self.dtype, x.shape[-1], name="norm_0")(x))
+        h = group_norm(self.dtype, x.shape[-1], name="norm_0")(x, silu=True)
         h = conv(self.channels, self.dtype, name="conv_0")(h)
         width = self.channels * (2 if self.scale_shift else 1)
-        e = dense(width, self.dtype, name="embedding")(embedding)[:, None, None, :]
+        e = dense(width, self.dtype, name="embedding")(embedding)
         norm = group_norm(self.dtype, self.channels, name="norm_1")
         if self.scale_shift:
             scale, shift = jnp.split(e, 2, axis=-1)
-            h = norm(h) * (1 + scale) + shift
+            h = norm(h, modulation=(scale, shift), silu=True)
         else:
-            h = norm(h + e)
-        h = nn.Dropout(self.dropout, deterministic=not train)(nn.silu(h))
+            h = norm(h + e[:, None, None, :], silu=True)
+        h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = conv(self.channels, self.dtype, zero=True, name="conv_1")(h)
         if x.shape[-1] != self.channels:
             x = dense(self.channels, self.dtype, name="skip")(x)
@@ -137,7 +139,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over all pixels, plus the input; softmax in float32."""
+    """Self-attention over all pixels, plus the input."""
 
     head_channels: int
     dtype: Any
@@ -149,16 +151,30 @@ class SelfAttention(nn.Module):
         h = group_norm(self.dtype, channels, name="norm")(x_BxHxWxC)
         qkv = dense(3 * channels, self.dtype, name="qkv")(h)
         q, k, v = jnp.split(qkv.reshape(batch, height * width, heads, -1), 3, axis=-1)
-        logits_BxNxQxK = jnp.einsum("bqnd,bknd->bnqk", q, k) / math.sqrt(q.shape[-1])
-        weights = jax.nn.softmax(logits_BxNxQxK.astype(jnp.float32)).astype(self.dtype)
-        h = jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(x_BxHxWxC.shape)
+        h = attention(q, k, v).reshape(x_BxHxWxC.shape)
         return x_BxHxWxC + dense(channels, self.dtype, zero=True, name="out")(h)
 
 
-def conv(channels: int, dtype: Any, *, name: str, stride: int = 1, zero: bool = False) -> nn.Conv:
+class Conv3x3(nn.Module):
+    """A 3x3 convolution with a bias, its parameters those of `flax.linen.Conv`."""
+
+    channels: int
+    stride: int
+    kernel_init: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (3, 3, x.shape[-1], self.channels)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = self.param("bias", ZEROS, (self.channels,))
+        x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
+        return conv3x3(x, kernel, stride=self.stride) + bias
+
+
+def conv(channels: int, dtype: Any, *, name: str, stride: int = 1, zero: bool = False) -> Conv3x3:
     """A 3x3 convolution; `zero` makes it output 0 before training, as DDPM's last ones do."""
-    init = ZEROS if zero else UNIFORM
-    return nn.Conv(channels, (3, 3), stride, dtype=dtype, kernel_init=init, name=name)
+    return Conv3x3(channels, stride, ZEROS if zero else UNIFORM, dtype, name=name)
 
 
 def dense(width: int, dtype: Any, *, name: str, zero: bool = False) -> nn.Dense:
@@ -166,10 +182,10 @@ def dense(width: int, dtype: Any, *, name: str, zero: bool = False) -> nn.Dense:
     return nn.Dense(width, dtype=dtype, kernel_init=ZEROS if zero else UNIFORM, name=name)
 
 
-def group_norm(dtype: Any, channels: int, *, name: str) -> nn.GroupNorm:
+def group_norm(dtype: Any, channels: int, *, name: str) -> GroupNorm:
     """Group norm with the largest divisor of `channels` up to 32 groups of at least 4 channels."""
     groups = max(g for g in range(1, 33) if channels % g == 0 and (channels // g >= 4 or g == 1))
-    return nn.GroupNorm(groups, use_fast_variance=False, dtype=dtype, name=name)
+    return GroupNorm(groups, dtype, name=name)
 
 
 def sinusoidal(t: Float[Array, " B"], width: int) -> Float[Array, "B {width}"]:

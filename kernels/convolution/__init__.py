@@ -1,0 +1,5 @@
+"""The 3x3 convolution of images, with a weight gradient that is fast on a CPU."""
+
+from kernels.convolution.api import conv3x3
+
+__all__ = ["conv3x3"]
