@@ -238,6 +238,15 @@ def defaults(direction: str, size: int) -> Blocks:
     return {"rows": max(group, 2**18 // lanes // group * group), "group": group}
 
 
+def candidates(key: str) -> list[Blocks]:
+    """Half and twice the rows of a group, in blocks of the default's size and half of it."""
+    direction, size = key.split(" d")
+    default = defaults(direction, int(size))
+    groups = {max(TILE, default["group"] * n // 2 // TILE * TILE) for n in (1, 2, 4)}
+    rows = [default["rows"], default["rows"] // 2]
+    return [{"rows": max(g, r // g * g), "group": g} for g in sorted(groups) for r in rows]
+
+
 def bytes_of(array: Any) -> int:
     return array.size * array.dtype.itemsize
 

@@ -216,3 +216,17 @@ def defaults(direction: str, columns: int) -> Blocks:
     rows = max(1, 2048 // columns)
     warps = min(16, max(1, rows * columns // 512))
     return {"rows": rows, "warps": warps} | ({"programs": 256} if direction == "backward" else {})
+
+
+def candidates(key: str) -> list[Blocks]:
+    """Half and twice the elements a program and a thread.
+
+    Not the number of programs, whose worth no compiler tells.
+    """
+    direction, size = key.split(" d")
+    default = defaults(direction, triton.next_power_of_2(int(size)))
+    rows, warps = (
+        sorted({max(1, number // 2), number, 2 * number})
+        for number in (default["rows"], default["warps"])
+    )
+    return [default | {"rows": r, "warps": w} for r in rows for w in warps if w <= 16]
