@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.experimental import pallas as pl
 
 from kernels.attention import mosaic_tpu_parts as parts
@@ -112,11 +113,14 @@ def forward_kernel(
 
     @pl.when(flags & 1 != 0)
     def finish() -> None:
-        total = jnp.sum(total_ref[...], axis=1, keepdims=True)
-        empty = total == 0
-        out_ref[0, 0] = (sum_ref[...] * (1 / jnp.where(empty, 1, total))).astype(out_ref.dtype)
-        lse = (highest_ref[...] + jnp.log2(total)) * (1 / parts.LOG2E)
-        lse_ref[0, 0] = jnp.where(empty, -jnp.inf, lse)
+        def tile(n: Any, _: None) -> None:
+            total = jnp.sum(total_ref[n], axis=0, keepdims=True)
+            empty = total == 0
+            out_ref[0, 0, n] = (sum_ref[n] * (1 / jnp.where(empty, 1, total))).astype(out_ref.dtype)
+            lse = (highest_ref[n] + jnp.log2(total)) * (1 / parts.LOG2E)
+            lse_ref[0, 0, n] = jnp.where(empty, -jnp.inf, lse)
+
+        lax.fori_loop(0, total_ref.shape[0], tile, None)
 
 
 def candidates(key: str, case: Any) -> list[Blocks]:
