@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.attention.api import Arrays, Settings
+from kernels.attention.xla import bias_gradient
 from kernels.blocks import Blocks, chosen
 from kernels.triton_call import triton_call
 
@@ -47,7 +48,7 @@ def backward(
     """The gradients by q, k, v and bias; the bias's is XLA's (kernels/attention/xla.py)."""
     from kernels.attention.triton_kernels import dkv_kernel, dq_kernel
 
-    q, k, v, bias = arrays[:4]
+    q, k, v = arrays[:3]
     batch, queries, heads, _ = q.shape
     _, keys, key_heads, _ = k.shape
     delta_BxHxT = jnp.einsum("bthd,bthd->bht", *(x.astype(jnp.float32) for x in (out, dout)))
@@ -73,29 +74,7 @@ def backward(
         SCALE=settings.scale,
         **constants(arrays, settings, blocks),
     )
-    if bias is None:
-        return dq, dk, dv, None
-    return dq, dk, dv, bias_gradient(arrays, settings, delta_BxHxT, total_BxHxT, dout)
-
-
-def bias_gradient(
-    arrays: Arrays, settings: Settings, delta: jax.Array, lse: jax.Array, dout: jax.Array
-) -> jax.Array:
-    """p (dout.v - delta), summed over the axes that the bias is broadcast along."""
-    from kernels.attention.reference import seen
-
-    q, k, v = (x.astype(jnp.float32) for x in arrays[:3])
-    bias = arrays.bias_bxhxtxs
-    assert bias is not None
-    k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
-    logits = settings.scale * jnp.einsum("bthd,bshd->bhts", q, k)
-    if settings.softcap is not None:
-        logits = settings.softcap * jnp.tanh(logits / settings.softcap)
-    weights = jnp.where(seen(arrays, settings), jnp.exp(logits + bias - lse[..., None]), 0)
-    dp = jnp.einsum("bthd,bshd->bhts", dout.astype(jnp.float32), v)
-    ds = weights * (dp - delta[..., None])
-    axes = tuple(i for i, n in enumerate(bias.shape) if n == 1)
-    return jnp.sum(ds, axes, keepdims=True).astype(bias.dtype)
+    return dq, dk, dv, bias_gradient(arrays, settings, out, lse, dout)
 
 
 def given(arrays: Arrays) -> tuple[jax.Array, ...]:
@@ -148,5 +127,28 @@ def key_of(phase: str, q: jax.Array) -> str:
 
 
 def blocks_of(phase: str, q: jax.Array) -> Blocks:
-    default = dict(block_q=64, block_k=64, num_warps=4, num_stages=2)
+    """The table's for a target, else what spills on none and fits 100 KiB of shared memory."""
+    size = padded(q.shape[-1])
+    if q.dtype == jnp.float32:
+        default = blocks(16, 32 if size <= 64 else 16, 4, 1)
+    else:
+        default = blocks(64, 64, 4, 2) if size <= 128 and phase != "dkv" else blocks(32, 32, 4, 1)
     return chosen("kernels.attention", "triton", key_of(phase, q), default)
+
+
+def candidates(key: str) -> list[Blocks]:
+    """Blocks for the tuner, 4 warps to 64 rows of a matrix instruction or to 128 narrow ones."""
+    if key.endswith("float32"):
+        return [blocks(16, 16, 4, 1), blocks(16, 32, 4, 1), blocks(32, 32, 4, 1)]
+    phase, size = key.split()
+    wide = [(64, 32, 4), (64, 64, 4), (128, 32, 4), (128, 64, 4), (128, 64, 8), (128, 128, 8)]
+    if size == "d256":
+        wide = [(32, 32, 4), (64, 32, 4), (64, 64, 4), (64, 64, 8), (128, 32, 8), (128, 64, 8)]
+    if phase == "dkv":  # a program owns the keys
+        wide = [(16, 64, 4), (32, 32, 4), (32, 64, 4), (64, 64, 4), (32, 128, 8), (64, 128, 8)]
+    stages = (2, 3) if size != "d256" else (1, 2)
+    return [blocks(*rows, num_stages) for rows in wide for num_stages in stages]
+
+
+def blocks(block_q: int, block_k: int, num_warps: int, num_stages: int) -> Blocks:
+    return dict(block_q=block_q, block_k=block_k, num_warps=num_warps, num_stages=num_stages)

@@ -34,13 +34,14 @@ def issued(instructions: int, loops: list[Span], ttir: str, grid: tuple[int, ...
     """Instructions that a warp of the mean program issues.
 
     `loops` are the machine code's, as first and last instruction; they are those of the Triton code
-    in order, less the ones that run once. Where the assembler made more or fewer, each is given the
-    most trips of any.
+    in order, less the ones that run once and those that the assembler made besides, the shortest.
+    Where it made fewer, each is given the most trips of any.
     """
     found = trips(ttir, grid)
-    loops = sorted(loops, key=lambda span: (span[0], -span[1]))
     if len(loops) != len(found):
         found = [count for count in found if count != 1]
+    longest = sorted(loops, key=lambda span: span[0] - span[1])[: len(found)]
+    loops = sorted(longest, key=lambda span: (span[0], -span[1]))
     if len(loops) != len(found):
         found = [max(found, default=1.0)] * len(loops)
     times = np.ones(instructions)

@@ -48,6 +48,7 @@ def test_limits_from_memory():
     [
         ([(10, 29), (12, 21), (50, 59)], 70 + 1.5 * 20 + 10),  # each its own
         ([(10, 29), (12, 21)], 80 + 1.5 * 20),  # the one that runs once became straight code
+        ([(10, 29), (12, 21), (50, 59), (70, 71)], 70 + 1.5 * 20 + 10),  # the assembler's own
         ([(10, 29)], 80 + 1.5 * 20),  # fewer than known: the most trips
     ],
 )
