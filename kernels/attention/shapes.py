@@ -65,4 +65,9 @@ CASES = {
     "grouped_window_4096": case(1, 4096, 16, 128, key_heads=4, causal=True, window=1024),
     "softcap_d256_2048": case(1, 2048, 8, 256, causal=True, softcap=50.0),
     "cpu_2048": case(1, 2048, 8, 64, causal=True, dtype="float32"),
+    "cpu_gradient_2048": case(1, 2048, 8, 64, causal=True, gradient=True, dtype="float32"),
+    "cpu_gradient_8192": case(1, 8192, 8, 64, causal=True, gradient=True, dtype="float32"),
+    "cpu_all_2048": case(1, 2048, 8, 64, gradient=True, dtype="float32"),
+    "cpu_unet_196": case(128, 196, 8, 8, gradient=True, dtype="float32"),
+    "cpu_unet_49": case(128, 49, 8, 8, gradient=True, dtype="float32"),
 }

@@ -41,7 +41,7 @@ def forward_by(plan: "Plan", settings: Settings, arrays: Arrays) -> tuple[jax.Ar
     def softmax(index: jax.Array) -> tuple[jax.Array, jax.Array]:
         part = part_of(padded, plan, index)
         b, k, g, t, d = part.q_bxkxgxTxD.shape
-        dtype = accumulator(arrays)
+        dtype = accumulator(arrays.q_BxTxHxD)
         highest = jnp.full((b, k, g, t), -jnp.inf, dtype)
         start = highest, jnp.zeros_like(highest), jnp.zeros((b, k, g, t, d), dtype)
         step = functools.partial(softmax_step, part, plan, settings)
@@ -49,7 +49,7 @@ def forward_by(plan: "Plan", settings: Settings, arrays: Arrays) -> tuple[jax.Ar
         out = sums / jnp.where(total == 0, 1, total)[..., None]
         return out.astype(arrays.q_BxTxHxD.dtype), jnp.log(total) + highest
 
-    out, lse = jax.lax.map(softmax, jnp.arange(plan.parts))
+    out, lse = jax.lax.map(softmax, plan.indices)
     return to_public(out, arrays), joined(lse, arrays)
 
 
@@ -97,7 +97,7 @@ def backward_by(
         q_bxkxDxgxT, dout_bxkxDxgxT = (
             jnp.moveaxis(x, -1, 2) for x in (part.q_bxkxgxTxD, pull.dout_bxkxgxTxD)
         )
-        dtype = accumulator(arrays)
+        dtype = accumulator(arrays.q_BxTxHxD)
         dq = jnp.zeros(part.q_bxkxgxTxD.shape, dtype)
         dkv_bxkxDxS = jnp.zeros(jnp.moveaxis(part.k_bxkxSxD, -1, 2).shape, dtype)
 
@@ -127,7 +127,7 @@ def backward_by(
             dv.astype(given),
         )
 
-    dq, dk, dv = jax.lax.map(gradients, jnp.arange(plan.parts))
+    dq, dk, dv = jax.lax.map(gradients, plan.indices)
     dk, dv = (keys_to_public(x, arrays) for x in (dk, dv))
     return to_public(dq, arrays), dk, dv
 
@@ -168,18 +168,19 @@ def bias_gradient_by(
         def step(dbias: jax.Array, i: Any, j: Any, masked: bool) -> jax.Array:
             _, dlogits, _ = pull_logits(part, pull, plan, settings, i, j, masked)
             more = jnp.sum(dlogits, axis=summed, keepdims=True)
+            at_once = (of_batch, of_heads, jnp.int32(0), jnp.int32(i), jnp.int32(j))
             sizes = (plan.batch, plan.heads, more.shape[2], plan.queries, plan.keys)
             where = [
-                0 if full == 1 else at * size
-                for at, size, full in zip((of_batch, of_heads, 0, i, j), sizes, shape, strict=True)
+                jnp.int32(0) if full == 1 else at * size
+                for at, size, full in zip(at_once, sizes, shape, strict=True)
             ]
             old = jax.lax.dynamic_slice(dbias, where, more.shape)
             return jax.lax.dynamic_update_slice(dbias, old + more, where)
 
         return visit(plan, step, dbias), None
 
-    start = jnp.zeros(shape, accumulator(arrays))
-    dbias, _ = jax.lax.scan(gradient, start, jnp.arange(plan.parts))
+    start = jnp.zeros(shape, accumulator(arrays.q_BxTxHxD))
+    dbias, _ = jax.lax.scan(gradient, start, plan.indices)
     bias = arrays.bias_bxhxtxs
     assert bias is not None
     dbias = dbias[..., : bias.shape[2], : bias.shape[3]]
@@ -205,12 +206,17 @@ class Plan:
     whole: tuple[tuple[int, int], ...]
     edge: tuple[tuple[int, int], ...]
 
+    @property
+    def indices(self) -> jax.Array:
+        return jnp.arange(self.parts, dtype=jnp.int32)
+
     def place(self, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Which run of batch entries and which of key heads part `index` is."""
         return index // self.heads_parts, index % self.heads_parts
 
 
-DEFAULT = {"queries": 256, "keys": 512, "logits": 2**20}
+# In cache, and long enough for the products; 2 MiB of float32 logits at once.
+DEFAULT = {"queries": 512, "keys": 512, "logits": 2**19}
 
 
 def planned(direction: str, arrays: Arrays, settings: Settings) -> Plan:
@@ -337,7 +343,7 @@ def pulled_back(
 ) -> Pull:
     """All problems' `Pull`; rows that see no key get a finite log-sum-exp: their weights are 0."""
     key_heads = arrays.k_BxSxKxD.shape[2]
-    dtype = accumulator(arrays)
+    dtype = accumulator(arrays.q_BxTxHxD)
     delta = jnp.sum(out.astype(dtype) * dout.astype(dtype), axis=-1, keepdims=True)
     lse = jnp.where(lse == -jnp.inf, 0, lse)
     split = lse.reshape(lse.shape[0], key_heads, -1, lse.shape[2])
@@ -356,8 +362,10 @@ def logits_of(
     """A block's logits (b, k, g, queries, keys) and the softcap's slope there, -inf if unseen."""
     q = block(part.q_bxkxgxTxD, 3, i, plan.queries)
     k = block(part.k_bxkxSxD, 2, j, plan.keys)
-    logits = settings.scale * product("bkrd,bksd->bkrs", rows(q), k)
-    logits = logits.reshape(*q.shape[:-1], k.shape[2])
+    # A scaled q saves a pass over the logits; of fewer bits it would be rounded once more.
+    exact = q.dtype == accumulator(q)
+    logits = product("bkrd,bksd->bkrs", rows(settings.scale * q if exact else q), k)
+    logits = (logits if exact else settings.scale * logits).reshape(*q.shape[:-1], k.shape[2])
     slope = None
     if settings.softcap is not None:
         capped = jnp.tanh(logits / settings.softcap)
@@ -401,13 +409,12 @@ def pull_logits(
 # Small pieces.
 
 
-def accumulator(arrays: Arrays) -> Any:
-    return jnp.promote_types(arrays.q_BxTxHxD.dtype, jnp.float32)
+def accumulator(x: jax.Array) -> Any:
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def product(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
-    dtype = jnp.promote_types(a.dtype, jnp.float32)
-    return jnp.einsum(spec, a, b, preferred_element_type=dtype)
+    return jnp.einsum(spec, a, b, preferred_element_type=accumulator(a))
 
 
 def rows(x_bxkxgxtxn: jax.Array) -> jax.Array:

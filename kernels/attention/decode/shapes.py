@@ -48,4 +48,6 @@ CASES = {
     "d64_1024": case(16, 1024, 12, 12, 64),
     "paged_8192": case(8, 8192, 32, 8, 128, page=64),
     "cpu_1024": case(1, 1024, 12, 12, 64, dtype="float32"),
+    "cpu_grouped_2048": case(8, 2048, 32, 8, 128, dtype="float32"),
+    "cpu_paged_2048": case(8, 2048, 32, 8, 128, page=64, dtype="float32"),
 }

@@ -1,0 +1,31 @@
+"""Others' attention, by name, to be timed against ours on the same arguments."""
+
+from collections.abc import Callable
+
+import jax
+
+
+def jax_nn(
+    q_BxTxHxD: jax.Array, k_BxSxKxD: jax.Array, v_BxSxKxD: jax.Array, *, causal: bool = False
+) -> jax.Array:
+    """`jax.nn.dot_product_attention`, as XLA compiles it."""
+    return jax.nn.dot_product_attention(q_BxTxHxD, k_BxSxKxD, v_BxSxKxD, is_causal=causal)
+
+
+def tokamax_xla_chunked(
+    q_BxTxHxD: jax.Array, k_BxSxKxD: jax.Array, v_BxSxKxD: jax.Array, *, causal: bool = False
+) -> jax.Array:
+    """Tokamax's attention in chunks (2112.05682). Raises ValueError where it isn't installed."""
+    try:
+        import tokamax
+    except ModuleNotFoundError as error:
+        raise ValueError("tokamax isn't installed: pip install tokamax") from error
+    return tokamax.dot_product_attention(
+        q_BxTxHxD, k_BxSxKxD, v_BxSxKxD, is_causal=causal, implementation="xla_chunked"
+    )
+
+
+PEERS: dict[str, Callable[..., jax.Array]] = {
+    "jax_nn": jax_nn,
+    "tokamax_xla_chunked": tokamax_xla_chunked,
+}

@@ -1,0 +1,68 @@
+"""Decode attention's xla backend: the suite in one block and in many, and what it leaves unread."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kernels.attention.decode import decode_attention, paged_decode_attention, xla
+from kernels.attention.decode.api import Arrays, Settings
+from kernels.blocks import tried
+from tests.kernels.decode_suite import DecodeSuite, cache, in_pages
+
+
+def small_blocks():
+    return tried({f"d{size}": {"keys": 32} for size in (64, 128, 256)})
+
+
+class TestXla(DecodeSuite):
+    """Lengths of the suite are one block."""
+
+    backend = "xla"
+
+
+class TestSmallBlocks(DecodeSuite):
+    """Blocks of 32 positions, the last one ragged, or of two pages."""
+
+    backend = "xla"
+
+    def run(self, op, *given, **settings):
+        with small_blocks():
+            return super().run(op, *given, **settings)
+
+
+@pytest.mark.parametrize("paged", [False, True])
+def test_the_cache_is_not_copied(paged):
+    """Temporary memory is a block's, whatever the cache holds."""
+
+    def temporary(length):
+        q, k, v = cache(length=length)
+        given = (q, k, v, jnp.array([length, 1, 7]))
+        op = decode_attention
+        if paged:
+            k, v, table = in_pages(k, v, 16)
+            op, given = paged_decode_attention, (q, k, v, given[3], table)
+        call = jax.jit(lambda *x: op(*x, implementation="xla"))
+        return call.lower(*given).compile().memory_analysis().temp_size_in_bytes, k.nbytes
+
+    short, long = temporary(512), temporary(2048)
+    assert long[1] > 3 * short[1]
+    assert long[0] - short[0] < long[1] / 20
+
+
+@pytest.mark.parametrize(
+    ("length", "window", "visits"), [(400, None, 13), (400, 40, 2), (0, None, 0)]
+)
+def test_only_blocks_in_reach_are_visited(monkeypatch, length, window, visits):
+    """Blocks of 32 of 512 positions: those that hold a key that the query sees."""
+    seen, step = [], xla.softmax_step
+
+    def counted(*given):
+        jax.debug.callback(lambda: seen.append(1))
+        return step(*given)
+
+    monkeypatch.setattr(xla, "softmax_step", counted)
+    q, k, v = cache(batch=1, length=512)
+    arrays = Arrays(q, k, v, jnp.array([length]), None)
+    xla.forward_by.__wrapped__(32, Settings(0.125, None, window), arrays).block_until_ready()
+    jax.effects_barrier()
+    assert len(seen) == visits
