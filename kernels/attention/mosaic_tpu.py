@@ -19,7 +19,7 @@ __all__ = ["backward", "candidates", "forward", "refuses"]
 
 # Where no key was seen yet: finite, so that a difference to a hidden logit's -inf is no NaN.
 LOWEST = -1e30
-FORWARD: Blocks = {"q": 512, "k": 2048, "tile": 128, "chunk": 128}
+FORWARD: Blocks = {"q": 512, "k": 512, "tile": 128, "chunk": 128}
 
 
 def refuses(arrays: Arrays, settings: Settings) -> str | None:
@@ -42,7 +42,7 @@ def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array]:
     blocks = chosen("kernels.attention", "mosaic_tpu", f"forward d{size}", FORWARD)
     shape = plan(arrays, settings, blocks)
     specs = parts.Specs(arrays, shape, by_keys=False)
-    q_BxHxNxDxL = parts.in_lanes(parts.folded(q, settings), shape.queries)
+    q_BxHxNxDxL = parts.in_lanes(parts.folded(q, settings.scale, settings.softcap), shape.queries)
     tiles = shape.q // LANES
     out, lse = parts.launch(
         functools.partial(forward_kernel, shape=shape, settings=settings),

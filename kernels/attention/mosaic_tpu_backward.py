@@ -102,7 +102,10 @@ def operands(
     """What `weights` reads, in the order of `Operands`."""
     q, k, v = arrays[:3]
     return [
-        (parts.in_lanes(parts.folded(q, settings), shape.queries), specs.q_lanes()),
+        (
+            parts.in_lanes(parts.folded(q, settings.scale, settings.softcap), shape.queries),
+            specs.q_lanes(),
+        ),
         (parts.in_lanes(kept.dout_BxTxHxD, shape.queries), specs.q_lanes()),
         (parts.numbers_in_lanes(kept.lse_BxHxT, shape.queries), specs.q_lanes(1)),
         (parts.numbers_in_lanes(kept.delta_BxHxT, shape.queries), specs.q_lanes(1)),

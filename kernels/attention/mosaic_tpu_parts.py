@@ -76,10 +76,10 @@ def in_eight_rows(x_CxQ: jax.Array) -> jax.Array:
     return jnp.sum(x_CxQ.reshape(-1, 8, x_CxQ.shape[1]), axis=0)
 
 
-def folded(q: jax.Array, settings: Settings) -> jax.Array:
+def folded(q: jax.Array, scale: float, softcap: float | None) -> jax.Array:
     """q times what its logits are multiplied by: to the base 2, or within the softcap's tanh."""
-    inner = LOG2E if settings.softcap is None else 1 / settings.softcap
-    return (q.astype(jnp.float32) * (settings.scale * inner)).astype(q.dtype)
+    inner = LOG2E if softcap is None else 1 / softcap
+    return (q.astype(jnp.float32) * (scale * inner)).astype(q.dtype)
 
 
 def product(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -269,7 +269,8 @@ def for_each_tile_of_kind(
     """Runs `visit(kind, first query)` for the tiles of the block that `flags` are of.
 
     Where a block's tiles are alike it is a loop, so that one is compiled. Where they are not each
-    is a branch, always taken, so that tiles are not scheduled into each other and spill.
+    is a branch, always taken, so that tiles are not scheduled into each other and spill; branches
+    on one condition would be joined.
     """
 
     def tiles(kind: Kind) -> None:
@@ -277,7 +278,7 @@ def for_each_tile_of_kind(
             lax.fori_loop(0, len(shape.tiles), lambda n, _: visit(kind, n * shape.tile), None)
             return
         for first in shape.tiles:
-            pl.when(flags >= 0)(functools.partial(visit, kind, first))
+            pl.when(flags >= -first)(functools.partial(visit, kind, first))
 
     if len(shape.kinds) == 1:
         tiles(shape.kinds[0])

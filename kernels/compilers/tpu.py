@@ -84,7 +84,7 @@ def grid_of(call: str, grids: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
 
     A kernel that was given none is called after its jitted function.
     """
-    named = [name for name in grids if name in call]
+    named = [name for name in grids if name and name in call]
     if named:
         return grids[max(named, key=len)]
     if len(grids) > 1:

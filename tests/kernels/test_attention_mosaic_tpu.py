@@ -1,13 +1,18 @@
 """Attention on a TPU in Pallas's interpreters, in blocks so small that each call has several."""
 
 import contextlib
+import functools
 import itertools
 
 import jax
+import pytest
 
+from kernels.attention import attention
+from kernels.attention.api import Arrays, Settings, band
+from kernels.attention.mosaic_tpu_plan import Kind, plan
 from kernels.blocks import tried
 from kernels.machine import interpreted
-from tests.kernels.attention_suite import AttentionSuite
+from tests.kernels.attention_suite import AttentionSuite, arrays, close
 
 SMALL = {"q": 128, "k": 128, "tile": 128, "chunk": 128}
 PHASES = ("forward", "keys_gradient", "queries_gradient")
@@ -32,3 +37,65 @@ class TestMosaicTpu(AttentionSuite):
 def in_small_blocks(interpreter):
     with tried(IN_SMALL_BLOCKS), interpreted(interpreter):
         yield
+
+
+@pytest.mark.parametrize("settings", [dict(causal=True), dict(window=(40, None))])
+def test_no_race_and_nothing_out_of_bounds(settings):
+    """By the interpreter that raises on both."""
+    given = arrays(batch=1, queries=140, keys=200, heads=2, key_heads=1)
+
+    def run(*given, implementation):
+        return attention(*given, **settings, implementation=implementation)
+
+    with in_small_blocks("races"):
+        ours = jax.vjp(functools.partial(run, implementation="mosaic_tpu"), *given)
+        ours = ours[0], *ours[1](ours[0])
+    truth = jax.vjp(functools.partial(run, implementation="reference"), *given)
+    for name, a, b in zip(
+        ("out", "dq", "dk", "dv"), ours, (truth[0], *truth[1](ours[0])), strict=True
+    ):
+        close(a, b, 2e-5, name)
+
+
+BLOCKS = {"q": 256, "k": 256, "tile": 128, "chunk": 128}
+
+
+@pytest.mark.parametrize(
+    ("settings", "visits"),
+    [({}, 64), (dict(causal=True), 36), (dict(causal=True, window=512), 21), (dict(window=0), 8)],
+)
+def test_blocks_outside_the_band_are_not_visited(settings, visits):
+    shape = plan(*checked_call(2048, 2048, **settings), BLOCKS)
+    assert len(shape.visits[0]) == visits
+    by_keys = plan(*checked_call(2048, 2048, **settings), BLOCKS, by_keys=True)
+    assert len(by_keys.visits[0]) == visits
+
+
+def test_blocks_inside_the_band_have_no_mask():
+    shape = plan(*checked_call(2048, 2048, causal=True), BLOCKS)
+    kinds = [shape.kinds[flags >> 2] for flags in shape.visits[3]]
+    assert kinds.count(Kind(None, 256)) == 28 and kinds.count(Kind(0, 256)) == 8
+
+
+def test_every_block_of_queries_is_written():
+    shape = plan(*checked_call(1024, 256, window=0), BLOCKS)
+    assert set(shape.visits[0]) == {0, 1, 2, 3}
+
+
+def checked_call(queries, keys, *, causal=False, window=None):
+    q, kv = (jax.ShapeDtypeStruct((1, n, 1, 64), "float32") for n in (queries, keys))
+    left, right = band(causal, window)
+    return Arrays(q, kv, kv, None, None, None), Settings(0.125, None, left, right)
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "reason"),
+    [
+        (64, "float16", "takes float32 and bfloat16, got float16"),
+        (80, "float32", "takes head sizes 64, 128, 192 and 256, got 80"),
+    ],
+)
+def test_what_it_does_not_take_is_named(size, dtype, reason):
+    given = arrays(size=size, dtype=dtype)
+    with interpreted("plain"), pytest.raises(ValueError, match=reason):
+        attention(*given, implementation="mosaic_tpu")

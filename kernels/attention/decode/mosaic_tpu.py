@@ -72,7 +72,7 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     whole = pl.BlockSpec((1, size, heads), lambda b, *_: (b, 0, 0))
     caches = [x.reshape(x.shape[0], -1, size) for x in (k, v)]
     prefetched = [lengths] if pages is None else [lengths, pages]
-    q_BxDxH = folded(q, settings).swapaxes(1, 2)
+    q_BxDxH = folded(q, settings.scale, settings.softcap).swapaxes(1, 2)
     out_BxDxH = pl.pallas_call(
         functools.partial(
             kernel,
