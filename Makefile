@@ -32,7 +32,7 @@ test-aot: .venv-aot/installed  ## compile every kernel for TPUs and GPUs that ar
 # The compilers have an environment of their own: JAX would look for their devices in every command.
 .venv-aot/installed: setup
 	test -x .venv-aot/bin/python || $(PYTHON) -m venv .venv-aot
-	$(BIN)/uv pip install --quiet --python .venv-aot/bin/python --constraint requirements.lock --editable '.[aot,test]'
+	$(BIN)/uv pip install --quiet --python .venv-aot/bin/python --constraint requirements.lock --editable '.[aot,peers,test]'
 	touch $@
 
 check: setup  ## format, lint, types, import layering

@@ -15,8 +15,8 @@ from kernels.roofline import Work
 class Case:
     """`function(*arrays, **settings, implementation=...)`, and its gradient by `gradient`'s arrays.
 
-    Cases for a CPU are named cpu_... in a kernel's `CASES`. `arrays` are shapes and dtypes; `draw`
-    fills floats with normal noise, and integers below `integers`, a bound by position.
+    Cases for a CPU alone are named cpu_... in a kernel's `CASES`. `arrays` are shapes and dtypes;
+    `draw` fills floats with normal noise, and integers below `integers`, a bound by position.
     """
 
     function: Callable[..., Any]

@@ -1,9 +1,10 @@
 """A kernel's cases against their floor: measured where the device is, else what compilers say."""
 
 import importlib
+import importlib.util
 import pathlib
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,21 +27,25 @@ def kernel_names() -> list[str]:
 
 
 def cases_of(kernel: str, *, on_cpu: bool) -> dict[str, Case]:
-    """The kernel's cases: a CPU has its own, named cpu_."""
+    """The kernel's cases; a CPU has its own where any is named cpu_, else the same."""
     cases = importlib.import_module(f"kernels.{kernel}.shapes").CASES
-    return {name: case for name, case in cases.items() if name.startswith("cpu_") == on_cpu}
+    of_cpu = {name: case for name, case in cases.items() if name.startswith("cpu_")}
+    if on_cpu and of_cpu:
+        return of_cpu
+    return {name: case for name, case in cases.items() if name not in of_cpu}
 
 
 def backends_of(kernel: str) -> Sequence[str]:
     return importlib.import_module(f"kernels.{kernel}.api").BACKENDS
 
 
-def peers_of(kernel: str) -> dict[str, Callable[..., Any]]:
-    """Others' functions of the same arguments."""
-    try:
-        return importlib.import_module(f"kernels.{kernel}.peers").PEERS
-    except ModuleNotFoundError:
-        return {}
+def peers_of(kernel: str, platform: str) -> Any:
+    """The page of others' functions of the same arguments on a platform, or None.
+
+    Its `PEERS` are functions by name, `takes(name)` says whether they take a case.
+    """
+    page = f"kernels.{kernel}.peers_{platform}"
+    return importlib.import_module(page) if importlib.util.find_spec(page) else None
 
 
 def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) -> Iterator[Row]:
@@ -51,8 +56,9 @@ def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) ->
         for backend in BY_PLATFORM[platform]
         if backend in backends_of(kernel)
     }
-    if peers:
-        contestants |= {peer: case.by(call).call(()) for peer, call in peers_of(kernel).items()}
+    page = peers_of(kernel, platform) if peers else None
+    if page is not None and page.takes(name):
+        contestants |= {peer: case.by(call).call(()) for peer, call in page.PEERS.items()}
     arrays = case.draw()
     compiled, refused = {}, {}
     for backend, call in contestants.items():
@@ -77,14 +83,17 @@ def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) ->
 
 
 def compiled(kernel: str, cases: dict[str, Case], target: str, *, workers: int = 2) -> list[Row]:
-    """A row a kernel launch of every case, from the target's compiler, `workers` cases at once."""
+    """A row a kernel launch of every case (and peer), from the target's compiler.
+
+    `workers` cases are compiled at once.
+    """
     chip = TARGETS[target]
-    jobs = [
-        (name, case, backend)
-        for name, case in cases.items()
-        for backend in HAND_WRITTEN[chip.platform]
-        if backend in backends_of(kernel)
-    ]
+    page = peers_of(kernel, chip.platform)
+    jobs = []
+    for name, case in cases.items():
+        ours = [b for b in HAND_WRITTEN[chip.platform] if b in backends_of(kernel)]
+        theirs = list(page.PEERS) if page is not None and page.takes(name) else []
+        jobs += [(name, case, backend) for backend in [*ours, *theirs]]
 
     def rows(job: tuple[str, Case, str]) -> list[Row]:
         name, case, backend = job

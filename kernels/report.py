@@ -36,7 +36,7 @@ up and holds this page to the compilers.
   matrix instructions in the machine code.
 - **spills**: instructions that move registers to memory and back.
 """
-# Why (case, launch) spills where it does.
+# Why kernels of a folder spill on a platform.
 SPILLS: dict[tuple[str, str], str] = {}
 TIMED = ("case", "backend", "device", "ms", "over_ours", "times_floor", "temporary_bytes", "error")
 TPU = ("case", "launch", "target", "grid", "bundles", "steps", "spills", "fills", "floor_us")
@@ -90,6 +90,11 @@ def page(rows: list[Row]) -> str:
         ]
         sections += [f"## {kernel}\n", *(table(*each) for each in tables if each[1])]
     return "\n".join(sections)
+
+
+def reason(row: Row) -> str | None:
+    """Why the kernel spills on its platform, if it is said in `SPILLS`."""
+    return SPILLS.get((row["kernel"], TARGETS[row["target"]].platform))
 
 
 def timed_row(row: Row, timed: list[Row]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def forward_kernel(
         lax.fori_loop(0, total_ref.shape[0], tile, None)
 
 
-def candidates(key: str, case: Any) -> list[Blocks]:
+def candidates(key: str) -> list[Blocks]:
     """Block choices worth compiling for a key of the table."""
     choices = itertools.product((256, 512, 1024), (512, 1024, 2048), (128, 256), (128, 256))
     names = ("q", "k", "tile", "chunk")

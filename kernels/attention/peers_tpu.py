@@ -45,3 +45,8 @@ PEERS: dict[str, Callable[..., jax.Array]] = {
     "jax_splash": jax_splash,
     "tokamax_tpu": tokamax_tpu,
 }
+
+
+def takes(case: str) -> bool:
+    """Whether the peers take a case of shapes.py."""
+    return case in ("forward_2048", "causal_2048")

@@ -18,9 +18,12 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
 
         from kernels.blocks import USED, tried
         from kernels.machine import compiled_for
+        from kernels.profile import backends_of, peers_of
 
         shapes = importlib.import_module(f"kernels.{asked['kernel']}.shapes")
         case = shapes.CASES[asked["case"]]
+        if asked["backend"] not in backends_of(asked["kernel"]):
+            case = case.by(peers_of(asked["kernel"], platform).PEERS[asked["backend"]])
         start = time.perf_counter()
         with compiled_for(asked["target"]) as target, tried(asked["blocks"]):
             kernels = compiler.compile_case(case, asked["backend"], target, directory)

@@ -20,7 +20,7 @@ DUMP = re.compile(r"^\d+-(?P<name>.+?)(\.x)?-\d+-(?P<kind>" + "|".join(DUMPS.val
 # `0x1d LB: >> { ... }`: a bundle's address, the mark of a loop's first bundle, and how many loops
 # it stands in.
 BUNDLE = re.compile(r"^\s*(?:0x)?[0-9a-f]+\s+(?P<mark>[A-Z]{2})?\s*:\s*(?P<depth>[> ]*)\{", re.M)
-LOOP = re.compile(r"^\s*loop: start=(\S+), step=(\S+), limit=(\S+)$", re.M)
+LOOP = re.compile(r"^\s*(?:loop: start=(\S+), step=(\S+), limit=(\S+)|// DoWhile loop)$", re.M)
 VMEM = re.compile(r"^\s*#allocation.* space=vmem, size = (0x[0-9a-f]+)", re.M)
 CUSTOM_CALL = re.compile(r"%(\S+) = .*custom_call_target=\"tpu_custom_call\"")
 
@@ -59,8 +59,9 @@ def compile_function(
     grids = pallas_grids(traced.jaxpr.jaxpr)
     found = dumps(directory)
     return [
-        {"name": base(call)} | figures(found[call], grid_of(call, grids))
+        {"name": name} | figures(found[call], grid)
         for call in CUSTOM_CALL.findall(compiled.as_text())
+        for name, grid in [named_grid(call, grids)]
     ]
 
 
@@ -74,24 +75,20 @@ def dumps(directory: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def base(call: str) -> str:
-    """A kernel's name without XLA's number of the call."""
-    return re.sub(r"\.\d+$", "", call)
+def named_grid(call: str, grids: dict[str, tuple[int, ...]]) -> tuple[str, tuple[int, ...]]:
+    """The kernel of XLA's call, in a derivative within the call's name (jvp_name_.1), and its grid.
 
-
-def grid_of(call: str, grids: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """By the kernel's name, in a derivative within XLA's name of the call (jvp_name_.1).
-
-    A kernel that was given none is called after its jitted function.
+    A kernel that was given no name is called after its jitted function.
     """
     named = [name for name in grids if name and name in call]
     if named:
-        return grids[max(named, key=len)]
+        name = max(named, key=len)
+        return name, grids[name]
     if len(grids) > 1:
         raise ValueError(
             f"which of {', '.join(map(str, grids))} is {call}? pallas_call takes a name"
         )
-    return next(iter(grids.values()))
+    return re.sub(r"\.\d+$", "", call), next(iter(grids.values()))
 
 
 def figures(dump: dict[str, str], grid: tuple[int, ...]) -> dict[str, Any]:
@@ -119,11 +116,13 @@ def bundle_steps(bundles: str, listing: str, steps: int) -> int:
     """How many bundles are run: each one times the trips of the loops that it stands in.
 
     The first loop is the grid's, of `steps` trips on all cores together (the compiler's own count
-    has the pipeline's filling in it, and is of one core). A loop whose trips are not known when it
-    is compiled is a ValueError.
+    has the pipeline's filling in it, and is of one core). A grid whose trips are not known when it
+    is compiled is a ValueError; another such loop, the compiler's copy of a last block that isn't
+    whole, counts once.
     """
     trips = [
-        -(-(int(limit) - int(start)) // int(step)) for start, step, limit in LOOP.findall(listing)
+        -(-(int(limit) - int(start)) // int(step)) if step else 1
+        for start, step, limit in LOOP.findall(listing)
     ]
     if steps > 1:
         trips[0] = steps

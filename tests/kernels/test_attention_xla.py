@@ -9,7 +9,7 @@ import pytest
 
 from kernels.attention import attention, xla
 from kernels.attention.api import Arrays, Settings
-from kernels.attention.peers import PEERS
+from kernels.attention.peers_cpu import PEERS
 from kernels.blocks import tried
 from tests.kernels.attention_suite import AttentionSuite, arrays, close, packed_segments, reference
 

@@ -17,7 +17,7 @@ from kernels.sampling import (
     top_p_filter,
 )
 from kernels.sampling.filters import leading
-from kernels.sampling.peers import PEERS
+from kernels.sampling.peers_cpu import PEERS
 from kernels.sampling.shapes import CASES
 from tests.kernels.sampling_suite import RNG, SamplingSuite, check_frequencies, filtered, logits
 

@@ -196,7 +196,7 @@ def column_of_seen(
     return seen
 
 
-def candidates(key: str, case: Any) -> list[Blocks]:
+def candidates(key: str) -> list[Blocks]:
     """Block choices worth compiling for a key of the table."""
     if key.startswith("paged"):
         return [{"fetches": n} for n in (1, 2, 4, 8, 16)]

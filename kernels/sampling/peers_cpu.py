@@ -40,3 +40,8 @@ def sort_and_categorical(
 
 
 PEERS = {"sort_and_categorical": sort_and_categorical}
+
+
+def takes(case: str) -> bool:
+    """Whether the peers take a case of shapes.py: they draw one way."""
+    return case != "gumbel_64"

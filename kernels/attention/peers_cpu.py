@@ -29,3 +29,8 @@ PEERS: dict[str, Callable[..., jax.Array]] = {
     "jax_nn": jax_nn,
     "tokamax_xla_chunked": tokamax_xla_chunked,
 }
+
+
+def takes(case: str) -> bool:
+    """Whether the peers take a case of shapes.py: all of a CPU's."""
+    return case.startswith("cpu_")

@@ -1,0 +1,122 @@
+"""kernels/REPORT.md is made of its figures, and the figures are what the compilers say today."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kernels import report
+from kernels.compilers import missing
+from kernels.profile import HAND_WRITTEN, backends_of, kernel_names
+from kernels.targets import TARGETS
+
+ROWS = report.read()
+PAIRS = [
+    (kernel, target)
+    for kernel in kernel_names()
+    for target, chip in TARGETS.items()
+    if any(name in backends_of(kernel) for name in HAND_WRITTEN[chip.platform])
+]
+TPUS = [name for name, chip in TARGETS.items() if chip.platform == "tpu"]
+MATRIX = {
+    "gpu-sm80": "HMMA",
+    "gpu-sm90": "HGMMA",
+    "gpu-sm100": "UTCHMMA",
+    "gpu-gfx942": "v_mfma_f32",
+}
+BACKENDS = [backend for backends in HAND_WRITTEN.values() for backend in backends]
+
+
+def compiled_rows(kernel, target):
+    """What the compiler of a target says of a kernel, its peers with it."""
+    return [
+        row
+        for row in ROWS
+        if (row["kernel"], row["target"]) == (kernel, target) and "device" not in row
+    ]
+
+
+def ours(kernel, target):
+    """The rows of our kernels that take their case."""
+    rows = [row for row in compiled_rows(kernel, target) if row["backend"] in BACKENDS]
+    return [row for row in rows if "no implementation takes this call" not in row.get("error", "")]
+
+
+def test_the_page_is_made_of_the_figures():
+    assert report.PAGE.read_text() == report.page(ROWS)
+
+
+@pytest.mark.parametrize(("kernel", "target"), PAIRS)
+def test_all_compiles_fits_and_spills_nothing_without_a_reason(kernel, target):
+    rows = ours(kernel, target)
+    assert rows, "run launch.profile --write_report"
+    for row in rows:
+        assert "error" not in row, row
+        # A block that doesn't fit compiles all the same.
+        assert row.get("shared", 0) <= row.get("shared_limit", 0), row
+        assert row["spills"] == 0 or report.reason(row), row
+
+
+@pytest.mark.parametrize("target", MATRIX)
+def test_attention_runs_on_matrix_units(target):
+    """A decode step has few rows, fewer than Hopper's and Blackwell's wide instructions take."""
+    of_decode = "v_mfma_f32" if target == "gpu-gfx942" else "HMMA"
+    for kernel, wanted in (("attention", MATRIX[target]), ("attention.decode", of_decode)):
+        for row in ours(kernel, target):
+            assert any(name.startswith(wanted) for name in row["matrix_instructions"]), row
+
+
+@pytest.mark.parametrize("case", ["forward_2048", "causal_2048"])
+@pytest.mark.parametrize("target", TPUS)
+def test_attention_on_a_tpu_runs_fewer_bundles_than_its_peers(target, case):
+    """Both count a skipped branch as run: half of a causal peer's count is still more than ours.
+
+    tokamax's causal grid has as many steps as its mask says when it runs: they can't be counted.
+    """
+    rows = {r["backend"]: r for r in compiled_rows("attention", target) if r["case"] == case}
+    mine = rows.pop("mosaic_tpu")
+    if case == "causal_2048":
+        assert "error" in rows.pop("tokamax_tpu")
+    assert len(rows) == (2 if case == "causal_2048" else 3)
+    for peer in rows.values():
+        assert mine["bundle_steps"] < peer["bundle_steps"] / (1 + (case == "causal_2048")), peer
+        assert mine["spills"] <= peer["spills"], peer
+
+
+@pytest.mark.aot
+@pytest.mark.parametrize(("kernel", "target"), PAIRS)
+def test_the_figures_are_the_compilers(kernel, target):
+    """Made again they are the same: a compiler's figures don't vary."""
+    if why := missing(target):
+        pytest.skip(why)
+    found = report.compile_all([kernel], [target])
+    assert json.loads(json.dumps(found)) == compiled_rows(kernel, target)
+
+
+# All of jax-triton's way to a GPU: its lowering compiles the kernels to PTX within the module.
+LOWERED = """
+import jax
+from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+from kernels.attention.shapes import CASES
+from kernels.machine import Machine, entered
+from kernels.targets import TARGETS
+
+case = CASES["causal_gradient_2048"]
+h100 = AbstractMesh((), (), abstract_device=AbstractDevice("NVIDIA H100", 132, "gpu"))
+with use_abstract_mesh(h100), entered(Machine("gpu", TARGETS["gpu-sm90"])):
+    lowered = jax.jit(case.call("auto")).trace(*case.arrays).lower(lowering_platforms=("cuda",))
+print(lowered.as_text().count("triton_kernel_call"))
+"""
+
+
+@pytest.mark.aot
+def test_jax_lowers_the_kernels_for_an_h100():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment.pop("TRITON_INTERPRET", None)
+    done = subprocess.run(
+        [sys.executable, "-c", LOWERED], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 3
