@@ -44,7 +44,7 @@ def test_entries_beyond_a_length_may_be_any_integer():
     lengths = jnp.array([0, 40])
     *pages, table = in_pages(k, v, 16)
     beyond = jnp.arange(6)[None, :] >= jnp.array([[0], [3]])
-    spoilt = jnp.where(beyond, jnp.array([[-7], [10**6]]), table)
+    spoilt = jnp.where(beyond, jnp.array([[10**6], [-7]]), table)
     ours = suite.run(paged_decode_attention, q, *pages, lengths, table)
     suite.interpreter = "races"  # the plain one takes an index into bounds
     again = suite.run(paged_decode_attention, q, *pages, lengths, spoilt)
