@@ -2,8 +2,10 @@
 
 import contextlib
 
+import pytest
+
 from kernels.blocks import tried
-from tests.kernels.attention_suite import AttentionSuite
+from tests.kernels.attention_suite import AttentionSuite, arrays
 
 BLOCKS = dict(block_q=64, block_k=32, num_warps=4, num_stages=1)
 SMALL = {
@@ -22,3 +24,7 @@ class TestTriton(AttentionSuite):
     def inside(self):
         with super().inside(), tried(SMALL):
             yield
+
+    @pytest.mark.parametrize("window", [(1, 33), (32, 31), (33, 1), (64, 30)], ids=str)
+    def test_bands_that_end_at_a_block_or_beside_one(self, window):
+        self.agree(arrays(batch=1, heads=1, queries=130, keys=161), window=window)
