@@ -124,7 +124,7 @@ def top_k_limit(
     nearer = 0.0  # tokens
     for i in range(31):
         higher = bits | (1 << (30 - i))
-        limit = higher.to(tl.float32, bitcast=True)
+        limit = tl.cast(higher, tl.float32, bitcast=True)
         count = tl.zeros((TILE,), tl.float32)
         for start in range(0, SIZE, TILE):
             index = start + tl.arange(0, TILE)
@@ -134,7 +134,7 @@ def top_k_limit(
         holds = (higher <= INFINITY_BITS) & (found < TOP_K)
         bits = tl.where(holds, higher, bits)
         nearer = tl.where(holds, found, nearer)
-    limit = bits.to(tl.float32, bitcast=True)
+    limit = tl.cast(bits, tl.float32, bitcast=True)
     last = last_equal(
         logits_ptr,
         highest,
@@ -172,11 +172,11 @@ def top_p_limit(
     above = 0.0  # the mass of weights above those bits
     for i in range(30):
         higher = bits | (1 << (29 - i))
-        least = higher.to(tl.float32, bitcast=True)
+        least = tl.cast(higher, tl.float32, bitcast=True)
         mass = mass_from(logits_ptr, highest, limit, last, least, SIZE, TILE, PER_TEMPERATURE)
         bits = tl.where(mass >= goal, higher, bits)
         above = tl.where(mass >= goal, above, mass)
-    least = bits.to(tl.float32, bitcast=True)
+    least = tl.cast(bits, tl.float32, bitcast=True)
     until = last_equal(
         logits_ptr,
         highest,

@@ -7,4 +7,4 @@ class TestTriton(SamplingSuite):
     backend = "triton"
     interpreter = "plain"
     sizes = (1, 127, 129, 5000)  # more than a tile
-    draws = 200
+    draws = 60
