@@ -1,6 +1,7 @@
 """What every backend of `sample` must show; a test file inherits it for one backend."""
 
 import contextlib
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import scipy.stats
 
 from kernels.machine import interpreted
 from kernels.sampling import sample
+from kernels.sampling.api import Arrays, Settings
 
 FILTERS = {
     "plain": {},
@@ -41,9 +43,11 @@ class SamplingSuite:
     draws = 100_000
     tolerance = 2e-6  # of log-probabilities
 
+    def inside(self):
+        return interpreted(self.interpreter) if self.interpreter else contextlib.nullcontext()
+
     def sample(self, *given, **settings):
-        inside = interpreted(self.interpreter) if self.interpreter else contextlib.nullcontext()
-        with inside:
+        with self.inside():
             return sample(*given, **settings, implementation=self.backend)
 
     def agree(self, given, **settings):
@@ -137,6 +141,15 @@ class SamplingSuite:
         assert self.supports(row) == [3, 130, 257]
         assert self.supports(row, top_k=200, top_p=0.999) == [3, 130, 257]
         assert self.supports([-np.inf, 0.0]) == [1]
+
+    def test_the_least_and_the_greatest_uniform_draw_the_ends(self):
+        row = jnp.full(400, -jnp.inf).at[130:260].set(0.0)
+        uniforms = jnp.array([[0.0, 0.0], [1 - 2**-24, 1 - 2**-24]])
+        backend = importlib.import_module(f"kernels.sampling.{self.backend}")
+        with self.inside():
+            drawn = backend.draw(Arrays(jnp.stack([row, row]), uniforms), Settings())
+        np.testing.assert_array_equal(drawn.tokens_B, [130, 259])
+        np.testing.assert_allclose(drawn.log_probs_B, -np.log(130), rtol=1e-6)
 
     def test_bad_rows_draw_minus_one(self):
         good = logits(size=9)
