@@ -170,10 +170,8 @@ def bias_gradient_by(
             more = jnp.sum(dlogits, axis=summed, keepdims=True)
             at_once = (of_batch, of_heads, jnp.int32(0), jnp.int32(i), jnp.int32(j))
             sizes = (plan.batch, plan.heads, more.shape[2], plan.queries, plan.keys)
-            where = [
-                jnp.int32(0) if full == 1 else at * size
-                for at, size, full in zip(at_once, sizes, shape, strict=True)
-            ]
+            # Where the bias has one element for all, the start is clamped to it.
+            where = [at * size for at, size in zip(at_once, sizes, strict=True)]
             old = jax.lax.dynamic_slice(dbias, where, more.shape)
             return jax.lax.dynamic_update_slice(dbias, old + more, where)
 
