@@ -39,7 +39,8 @@ def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array]:
     """
     q, k, v = arrays[:3]
     batch, queries, heads, size = q.shape
-    blocks = chosen("kernels.attention", "mosaic_tpu", f"forward d{size}", FORWARD)
+    phase = "forward" if settings.left is settings.right is None else "forward band"
+    blocks = chosen("kernels.attention", "mosaic_tpu", f"{phase} d{size}", FORWARD)
     shape = plan(arrays, settings, blocks)
     specs = parts.Specs(arrays, shape, by_keys=False)
     q_BxHxNxDxL = parts.in_lanes(parts.folded(q, settings.scale, settings.softcap), shape.queries)
@@ -124,7 +125,12 @@ def forward_kernel(
 
 
 def candidates(key: str) -> list[Blocks]:
-    """Block choices worth compiling for a key of the table."""
-    choices = itertools.product((256, 512, 1024), (512, 1024, 2048), (128, 256), (128, 256))
-    names = ("q", "k", "tile", "chunk")
-    return [dict(zip(names, sizes, strict=True)) for sizes in choices]
+    """Block choices worth compiling for a key of the table.
+
+    Larger tiles and chunks, and key blocks of 1024 and more, keep too much for the registers: up to
+    500 spills. At the edges of a band a few are spilled from key blocks of 512 on; those of 256
+    spill nothing and run 1.6 times the bundles, so a band isn't offered them.
+    """
+    keys = (512,) if "band" in key else (256, 512)
+    choices = itertools.product((512, 1024), keys)
+    return [{"q": q, "k": k, "tile": 128, "chunk": 128} for q, k in choices]
