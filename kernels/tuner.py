@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,40 +22,48 @@ class Trial:
     report: dict[str, Any]
 
     @property
+    def refused(self) -> bool:
+        """Whether it doesn't compile in time, or doesn't fit the chip."""
+        return "error" in self.report or any(
+            launch.get("shared", 0) > launch.get("shared_limit", math.inf)
+            for launch in self.report["kernels"]
+        )
+
+    @property
     def order(self) -> tuple[float, float, float]:
-        """What is minimised, in this order: what doesn't compile or fit, spills, cost."""
+        """What is minimised, in this order: refusals, spills, cost."""
         launches = self.report.get("kernels", [])
-        refused = "error" in self.report or any(
-            launch.get("shared", 0) > launch.get("shared_limit", math.inf) for launch in launches
-        )
-        return (
-            refused,
-            sum(launch["spills"] for launch in launches),
-            sum(launch["cost"] for launch in launches),
-        )
+        spills = sum(launch["spills"] for launch in launches)
+        return self.refused, spills, sum(launch["cost"] for launch in launches)
 
 
-def tune(kernel: str, target: str, *, seconds: float, workers: int = 2) -> Iterator[Trial]:
+def tune(
+    kernel: str, target: str, *, keys: Sequence[str] = (), seconds: float, workers: int = 2
+) -> Iterator[Trial]:
     """Yields the best trial of every key that the kernel's cases ask for, and keeps its blocks.
 
-    A key is tried on the case that asks for it and has the most work, with the other keys' best so
-    far. A backend's `candidates(key)` lists what is tried; each may take `seconds`. Ties go to the
-    blocks that come first, and the ones in use come before all.
+    `keys` are those to tune, all if it is empty. A key is tried on the case that asks for it and
+    has the least work, with the other keys' best so far. A backend's `candidates(key)` lists what
+    is tried; each may take `seconds`. Ties go to the blocks that come first, and the ones in use
+    come before all. A key of which no candidate compiles keeps what it has.
     """
     for backend in HAND_WRITTEN[TARGETS[target].platform]:
         if backend not in backends_of(kernel):
             continue
         module = importlib.import_module(f"kernels.{kernel}.{backend}")
         for key, case in cases_by_key(kernel, backend, target, seconds, workers).items():
+            if keys and key not in keys:
+                continue
             best = best_of(kernel, case, backend, target, key, module, seconds, workers)
-            keep(f"kernels.{kernel}", backend, target, key, best.blocks)
+            if not best.refused:
+                keep(f"kernels.{kernel}", backend, target, key, best.blocks)
             yield best
 
 
 def cases_by_key(
     kernel: str, backend: str, target: str, seconds: float, workers: int
 ) -> dict[str, str]:
-    """The case with the most work of those that ask for a key."""
+    """The case with the least work of those that ask for a key."""
     cases = cases_of(kernel, on_cpu=False)
 
     def asked(name: str) -> dict[str, Any]:
@@ -64,7 +72,7 @@ def cases_by_key(
     with ThreadPoolExecutor(workers) as pool:
         reports = dict(zip(cases, pool.map(asked, cases), strict=True))
     found: dict[str, str] = {}
-    for name in sorted(cases, key=lambda name: cases[name].work.flops):
+    for name in sorted(cases, key=lambda name: -cases[name].work.flops):
         found |= dict.fromkeys(reports[name].get("blocks", {}), name)
     return found
 

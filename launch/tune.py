@@ -17,6 +17,7 @@ from research.errors import InputError
 
 KERNEL = flags.DEFINE_string("kernel", None, "A folder of kernels/.", required=True)
 TARGET = flags.DEFINE_string("target", None, "A chip of kernels/targets.py.", required=True)
+KEYS = flags.DEFINE_list("keys", [], "Entries of the table to tune; all if none is named.")
 SECONDS = flags.DEFINE_float("seconds", 60, "What one candidate may take.", lower_bound=1)
 
 
@@ -24,9 +25,9 @@ def main(argv: list[str]) -> None:
     if TARGET.value in ("cpu", "device"):
         raise InputError(f"--target={TARGET.value} has no compiler's figures; name a chip")
     check(KERNEL.value, TARGET.value)
-    for best in tune(KERNEL.value, TARGET.value, seconds=SECONDS.value):
-        refused, spills, cost = best.order
-        found = "none compiles" if refused else f"spills {spills:g}, cost {cost:g}"
+    for best in tune(KERNEL.value, TARGET.value, keys=KEYS.value, seconds=SECONDS.value):
+        _, spills, cost = best.order
+        found = "none compiles" if best.refused else f"spills {spills:g}, cost {cost:g}"
         print(f"{best.key}: {cell(best.blocks)}: {found}", file=sys.stderr)
 
 

@@ -23,7 +23,7 @@ def report(
     target: str,
     *,
     blocks: Mapping[str, Blocks] | None = None,
-    seconds: float = 120,
+    seconds: float = 300,
 ) -> dict[str, Any]:
     """The compiler's figures of one case of kernels/<kernel>/shapes.py for `target`.
 

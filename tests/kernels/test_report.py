@@ -26,7 +26,6 @@ MATRIX = {
     "gpu-sm100": "UTCHMMA",
     "gpu-gfx942": "v_mfma_f32",
 }
-BACKENDS = [backend for backends in HAND_WRITTEN.values() for backend in backends]
 
 
 def compiled_rows(kernel, target):
@@ -40,7 +39,7 @@ def compiled_rows(kernel, target):
 
 def ours(kernel, target):
     """The rows of our kernels that take their case."""
-    rows = [row for row in compiled_rows(kernel, target) if row["backend"] in BACKENDS]
+    rows = [row for row in compiled_rows(kernel, target) if row["backend"] in report.BACKENDS]
     return [row for row in rows if "no implementation takes this call" not in row.get("error", "")]
 
 
