@@ -39,26 +39,15 @@ up and holds this page to the compilers.
 """
 # Why kernels of a folder spill on a platform.
 SPILLS = {
-    (
-        "attention",
-        "tpu",
-    ): "at the edges of a band a few registers, in slots that are free: key blocks "
-    "that spill nothing run 1.6 times the bundles; at head size 256 a query tile's sums are all there "
-    "is room for",
-    (
-        "attention.decode",
-        "tpu",
-    ): "the rows of a fetch are converted to float32 once and kept for both products",
-    (
-        "normalization",
-        "tpu",
-    ): "float32 values of bfloat16 rows are kept between two passes, in slots "
-    "that are free, in place of being converted again",
-    (
-        "normalization",
-        "gpu",
-    ): "layer norm's backward pass at D = 16384 holds five float32 arrays of a "
-    "row, 320 KiB: more than a multiprocessor's 256 KiB of registers",
+    ("attention", "tpu"): "at the edges of a band a few registers, in slots that are free: key "
+    "blocks that spill nothing run 1.6 times the bundles; at head size 256 a query tile's sums are "
+    "all there is room for",
+    ("attention.decode", "tpu"): "the rows of a fetch are converted to float32 once and kept for "
+    "both products",
+    ("normalization", "tpu"): "float32 values of bfloat16 rows are kept between two passes, in "
+    "slots that are free, in place of being converted again",
+    ("normalization", "gpu"): "layer norm's backward pass at D = 16384 holds five float32 arrays "
+    "of a row, 320 KiB: more than a multiprocessor's 256 KiB of registers",
 }
 TIMED = ("case", "backend", "device", "ms", "over_ours", "times_floor", "temporary_bytes", "error")
 TPU = ("case", "launch", "target", "grid", "bundles", "steps", "spills", "fills", "floor_us")
