@@ -42,8 +42,8 @@ SPILLS = {
     ("attention", "tpu"): "at the edges of a band a few registers, in slots that are free: key "
     "blocks that spill nothing run 1.6 times the bundles; at head size 256 a query tile's sums are "
     "all there is room for",
-    ("attention.decode", "tpu"): "the rows of a fetch are converted to float32 once and kept for "
-    "both products",
+    ("attention.decode", "tpu"): "the logits of a fetch, some 2000 rows, are more than 64 "
+    "registers hold between the two products",
     ("normalization", "tpu"): "float32 values of bfloat16 rows are kept between two passes, in "
     "slots that are free, in place of being converted again",
     ("normalization", "gpu"): "layer norm's backward pass at D = 16384 holds five float32 arrays "
