@@ -44,6 +44,8 @@ SPILLS = {
     "all there is room for",
     ("attention.decode", "tpu"): "the logits of a fetch, some 2000 rows, are more than 64 "
     "registers hold between the two products",
+    ("sampling", "gpu"): "ptxas stays at 64 or 80 of a thread's 255 registers and moves 2 to 8 "
+    "values",
     ("normalization", "tpu"): "float32 values of bfloat16 rows are kept between two passes, in "
     "slots that are free, in place of being converted again",
     ("normalization", "gpu"): "layer norm's backward pass at D = 16384 holds five float32 arrays "

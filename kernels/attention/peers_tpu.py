@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 
 
-def jax_flash(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool) -> jax.Array:
+def jax_flash(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False) -> jax.Array:
     """jax.experimental.pallas.ops.tpu.flash_attention, `BlockSizes.get_default`."""
     from jax.experimental.pallas.ops.tpu import flash_attention
 
@@ -21,7 +21,7 @@ def jax_flash(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool) -> jax.
     )
 
 
-def jax_splash(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool) -> jax.Array:
+def jax_splash(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False) -> jax.Array:
     """jax.experimental.pallas.ops.tpu.splash_attention, `BlockSizes.get_default`."""
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
@@ -31,7 +31,7 @@ def jax_splash(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool) -> jax
     return jax.vmap(kernel)(*heads_first).swapaxes(1, 2)
 
 
-def tokamax_tpu(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool) -> jax.Array:
+def tokamax_tpu(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False) -> jax.Array:
     """tokamax's attention, implementation 'mosaic_tpu', its heuristics' configuration."""
     import tokamax
 

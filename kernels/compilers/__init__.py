@@ -37,6 +37,7 @@ def report(
     asked = dict(kernel=kernel, case=case, backend=backend, target=target, blocks=blocks or {})
     # libtpu locks the machine for one process, which matters where there is a TPU.
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+    environment["JAX_TRACEBACK_FILTERING"] = "off"  # its last line is not the error
     environment.pop("TRITON_INTERPRET", None)
     command = [sys.executable, "-m", "kernels.compilers.child", json.dumps(asked)]
     try:

@@ -39,13 +39,13 @@ def test_a_step_stands_beside_its_floor(tmp_path):
 
 
 def test_a_kernel_is_timed_beside_its_peers(tmp_path):
-    flags = ["--kernel=attention", "--target=cpu", "--shapes=cpu_196", "--rounds=2", "--peers"]
+    flags = ["--kernel=attention", "--target=cpu", "--shapes=cpu_unet_49", "--rounds=2", "--peers"]
     rows = {row["backend"]: row for row in measured(*flags, f"--out={tmp_path}")}
     for backend in ("xla", "jax_nn"):
         assert rows[backend]["times_floor"] > 1
         assert rows[backend]["ms_range"][0] <= rows[backend]["ms"] <= rows[backend]["ms_range"][1]
     assert json.loads((tmp_path / "attention-cpu.json").read_text())
-    assert "| attention | cpu_196 | xla |" in (tmp_path / "attention-cpu.md").read_text()
+    assert "| attention | cpu_unet_49 | xla |" in (tmp_path / "attention-cpu.md").read_text()
 
 
 @pytest.mark.parametrize(
