@@ -158,7 +158,7 @@ AS_THE_PAPER_SAYS = {
         clipped_ratio_error=0.9,
     ),
     "flash_attention.memory": dict(
-        saving_2048=10.0, saving_4096=20.0, growth=2.0, standard_growth=4.0
+        saving_2048=10.0, saving_4096=20.0, doubling=2.0, standard_doubling=4.0
     ),
     "ppo.no_clip": dict(no_clip=-0.39, clip=0.82),
     "ppo.penalties": dict(fixed_kl=0.71, adaptive_kl=0.74, clip=0.82),
