@@ -59,3 +59,12 @@ def table_path(package: str) -> pathlib.Path:
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.origin is not None
     return pathlib.Path(spec.origin).parent / "blocks.json"
+
+
+def round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def largest_divisor(n: int, most: int) -> int:
+    """The largest divisor of n that is at most `most`; 1 if `most` is less."""
+    return max(m for m in range(1, n + 1) if n % m == 0 and m <= max(1, most))

@@ -9,6 +9,9 @@ from kernels.machine import machine
 
 type Implementation = str | Sequence[str]
 
+# What kernels compute in; a backend may take fewer.
+DTYPES = ("float32", "bfloat16", "float16")
+
 # The best backend of a platform first; `reference` is for tests and is only run when it is named.
 BY_PLATFORM = {
     "cpu": ("xla_cpu", "xla"),

@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 
@@ -50,6 +50,14 @@ def interpreted(interpreter: Interpreter = "plain") -> Iterator[None]:
     """
     with entered(dataclasses.replace(machine(), interpreter=interpreter)):
         yield
+
+
+def pallas_interpreter() -> Any:
+    """`pallas_call`'s `interpret` on a TPU's kernels, for the machine that is traced for."""
+    from jax.experimental.pallas import tpu as pltpu
+
+    races = pltpu.InterpretParams(detect_races=True)
+    return {None: False, "plain": True, "races": races}[machine().interpreter]
 
 
 @contextlib.contextmanager

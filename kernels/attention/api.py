@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.dispatch import Implementation, choose
+from kernels.dispatch import DTYPES, Implementation, choose
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Arrays(NamedTuple):

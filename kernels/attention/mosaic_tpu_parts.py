@@ -18,7 +18,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from kernels.attention.api import Arrays, Settings
 from kernels.attention.mosaic_tpu_plan import LANES, Kind, Plan
-from kernels.machine import machine
+from kernels.machine import pallas_interpreter
 
 LOG2E = math.log2(math.e)
 
@@ -210,7 +210,7 @@ def launch(
             bytes_accessed=sum(x.size * x.dtype.itemsize for x in moved),
             transcendentals=pairs,
         ),
-        interpret=interpreter(),
+        interpret=pallas_interpreter(),
     )(*shape.visits, *(x for x, _ in operands), *present)
 
 
@@ -285,12 +285,3 @@ def for_each_tile_of_kind(
         return
     for n, kind in enumerate(shape.kinds):
         pl.when(flags >> 2 == n)(functools.partial(tiles, kind))
-
-
-def interpreter() -> Any:
-    """pallas_call's `interpret` for the machine that is traced for."""
-    return {
-        None: False,
-        "plain": True,
-        "races": pltpu.InterpretParams(detect_races=True),
-    }[machine().interpreter]

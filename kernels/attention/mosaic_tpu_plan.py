@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.attention.api import Arrays, Settings
-from kernels.blocks import Blocks
+from kernels.blocks import Blocks, round_up
 
 LANES = 128
 
@@ -62,10 +62,10 @@ def plan(arrays: Arrays, settings: Settings, blocks: Blocks, *, by_keys: bool = 
     """
     queries, keys = arrays.q_BxTxHxD.shape[1], arrays.k_BxSxKxD.shape[1]
     group = arrays.q_BxTxHxD.shape[2] // arrays.k_BxSxKxD.shape[2] if by_keys else 1
-    tile = min(blocks["tile"], padded(queries, LANES))
-    q = min(blocks["q"], padded(queries, tile))
-    chunk = min(blocks["chunk"], padded(keys, LANES))
-    k = min(blocks["k"], padded(keys, chunk))
+    tile = min(blocks["tile"], round_up(queries, LANES))
+    q = min(blocks["q"], round_up(queries, tile))
+    chunk = min(blocks["chunk"], round_up(keys, LANES))
+    k = min(blocks["k"], round_up(keys, chunk))
     shape = math.ceil(queries / q), math.ceil(keys / k)
     kinds: dict[Kind, int] = {}
     visits = []
@@ -83,7 +83,7 @@ def plan(arrays: Arrays, settings: Settings, blocks: Blocks, *, by_keys: bool = 
             flags = 4 * kinds.setdefault(kind, len(kinds)) + 2 * (n == 0) + (n == len(steps) - 1)
             visits.append((i, j, head, flags))
     table = tuple(np.array(visits, np.int32).T)
-    return Plan(q, k, tile, chunk, padded(queries, q), padded(keys, k), tuple(kinds), table)
+    return Plan(q, k, tile, chunk, round_up(queries, q), round_up(keys, k), tuple(kinds), table)
 
 
 def kind_of(settings: Settings, offset: int, q: int, k: int, keys: int) -> Kind | None:
@@ -104,10 +104,6 @@ def seen(settings: Settings, lowest: int, highest: int) -> bool | None:
     if highest < -left or lowest > right:
         return None
     return lowest >= -left and highest <= right
-
-
-def padded(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple
 
 
 def chunks_seen(kind: Kind, shape: Plan, settings: Settings, first_query: int) -> list[int]:

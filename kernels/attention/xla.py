@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kernels.attention.api import Arrays, Settings
-from kernels.blocks import chosen
+from kernels.blocks import chosen, largest_divisor
 
 Carry = Any
 
@@ -239,10 +239,6 @@ def even(length: int, most: int) -> int:
         return length
     count = -(-length // most)
     return -(-length // (16 * count)) * 16
-
-
-def largest_divisor(n: int, most: int) -> int:
-    return max(m for m in range(1, n + 1) if n % m == 0 and m <= max(1, most))
 
 
 def pairs(

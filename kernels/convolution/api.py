@@ -5,10 +5,9 @@ from types import ModuleType
 
 import jax
 
-from kernels.dispatch import Implementation, choose
+from kernels.dispatch import DTYPES, Implementation, choose
 
 BACKENDS = ("reference", "xla_cpu", "xla")
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def conv3x3(

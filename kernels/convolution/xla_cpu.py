@@ -9,7 +9,7 @@ a run of that array's rows.
 import jax
 import jax.numpy as jnp
 
-from kernels.blocks import chosen
+from kernels.blocks import chosen, largest_divisor
 from kernels.convolution import xla
 
 DEFAULT = {"pixels": 1600}
@@ -60,7 +60,3 @@ def same_padding(side: int, out: int, stride: int) -> tuple[int, int]:
     """Pixels of zeros before and after a side, as 'SAME' places them for a window of 3."""
     total = max((out - 1) * stride + 3 - side, 0)
     return total // 2, total - total // 2
-
-
-def largest_divisor(n: int, most: int) -> int:
-    return max(m for m in range(1, n + 1) if n % m == 0 and m <= max(1, most))

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kernels.dispatch import Implementation, choose
+from kernels.dispatch import DTYPES, Implementation, choose
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Arrays(NamedTuple):

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from kernels.blocks import Blocks, chosen
-from kernels.machine import machine
+from kernels.blocks import Blocks, chosen, round_up
+from kernels.machine import pallas_interpreter
 from kernels.normalization.api import Arrays, Kept, Settings
 
 LANES, SUBLANES, TILE = 128, 8, 16  # TILE: rows of a tile of 16-bit numbers
@@ -183,8 +183,8 @@ def launch(
     blocks = chosen(
         "kernels.normalization", "mosaic_tpu", key(direction, size), defaults(direction, size)
     )
-    group = min(blocks["group"], up(total, TILE))
-    rows = min(blocks["rows"], up(total, group))
+    group = min(blocks["group"], round_up(total, TILE))
+    rows = min(blocks["rows"], round_up(total, group))
     grid = pl.cdiv(total, rows)
     by_rows = pl.BlockSpec((rows, size), lambda i: (i, 0))
     whole = pl.BlockSpec((1, size), lambda i: (0, 0))
@@ -213,14 +213,9 @@ def launch(
             transcendentals=total,
             bytes_accessed=sum(map(bytes_of, [*given.values(), *shapes])),
         ),
-        interpret=interpreter(),
+        interpret=pallas_interpreter(),
         name=f"normalization_{direction}",
     )(*given.values())
-
-
-def interpreter() -> Any:
-    races = pltpu.InterpretParams(detect_races=True)
-    return {None: False, "plain": True, "races": races}[machine().interpreter]
 
 
 def key(direction: str, size: int) -> str:
@@ -233,7 +228,7 @@ def defaults(direction: str, size: int) -> Blocks:
     More rows in a group overlap more sums across lanes, which are slow to arrive; the backward pass
     holds twice the arrays.
     """
-    lanes = up(size, LANES)
+    lanes = round_up(size, LANES)
     group = max(TILE, {"forward": 2**15, "backward": 2**14}[direction] // lanes // TILE * TILE)
     return {"rows": max(group, 2**18 // lanes // group * group), "group": group}
 
@@ -249,10 +244,6 @@ def candidates(key: str) -> list[Blocks]:
 
 def bytes_of(array: Any) -> int:
     return array.size * array.dtype.itemsize
-
-
-def up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
 
 
 def rows_of(array: jax.Array | None) -> Any:

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-DTYPES = ("float32", "bfloat16", "float16")
+from kernels.dispatch import DTYPES
+
 WEIGHT_BITS = 30  # those of a float32 from 0 to 1, which has the order of its bits as an integer
 
 

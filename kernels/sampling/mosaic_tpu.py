@@ -15,8 +15,8 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from kernels.blocks import Blocks, chosen
-from kernels.machine import Interpreter, machine
+from kernels.blocks import Blocks, chosen, round_up
+from kernels.machine import pallas_interpreter
 from kernels.sampling.api import BLOCK, Arrays, Draw, Settings
 from kernels.sampling.filters import WEIGHT_BITS, widest_gap
 
@@ -40,11 +40,11 @@ def refuses(arrays: Arrays, settings: Settings) -> str | None:
 def draw(arrays: Arrays, settings: Settings) -> Draw:
     """A token a row and its log-probability."""
     chunk = chosen("kernels.sampling", "mosaic_tpu", "sample", DEFAULT)["chunk"]
-    return launch(arrays, settings, chunk, machine().interpreter)
+    return launch(arrays, settings, chunk, pallas_interpreter())
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def launch(arrays: Arrays, settings: Settings, chunk: int, interpreter: Interpreter | None) -> Draw:
+def launch(arrays: Arrays, settings: Settings, chunk: int, interpret: Any) -> Draw:
     batch, size = arrays.logits_BxV.shape
     chunk = min(chunk, round_up(size, BLOCK))
     padded = round_up(size, chunk)
@@ -71,17 +71,9 @@ def launch(arrays: Arrays, settings: Settings, chunk: int, interpreter: Interpre
             bytes_accessed=arrays.logits_BxV.nbytes,
             transcendentals=batch * size,
         ),
-        interpret={
-            None: False,
-            "plain": True,
-            "races": pltpu.InterpretParams(detect_races=True),
-        }[interpreter],
+        interpret=interpret,
     )(*arrays)
     return Draw(tokens_Bx1[:, 0], log_probs_Bx1[:, 0])
-
-
-def round_up(size: int, unit: int) -> int:
-    return -(-size // unit) * unit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kernels.attention.api import DTYPES
-from kernels.dispatch import Implementation, choose
+from kernels.dispatch import DTYPES, Implementation, choose
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
 

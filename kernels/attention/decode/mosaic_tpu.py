@@ -20,8 +20,9 @@ from jax.experimental.pallas import tpu as pltpu
 
 from kernels.attention.decode.api import Arrays, Settings
 from kernels.attention.mosaic_tpu import LOWEST
-from kernels.attention.mosaic_tpu_parts import LOG2E, folded, interpreter
+from kernels.attention.mosaic_tpu_parts import LOG2E, folded
 from kernels.blocks import Blocks, chosen
+from kernels.machine import pallas_interpreter
 
 # Rows (positions times key heads) of a fetch of a dense cache, and how many fetches a step makes.
 DENSE: Blocks = {"rows": 2048, "fetches": 1}
@@ -105,7 +106,7 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
             bytes_accessed=2 * batch * count * rows * size * k.dtype.itemsize,
             transcendentals=batch * heads * count * rows,
         ),
-        interpret=interpreter(),
+        interpret=pallas_interpreter(),
     )(
         *prefetched,
         q_BxDxH,
