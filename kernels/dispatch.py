@@ -19,6 +19,9 @@ BY_PLATFORM = {
     "gpu": ("triton", "xla"),
 }
 
+# What runs on one platform alone, or in an interpreter.
+MADE_FOR = {"mosaic_tpu": "tpu", "triton": "gpu"}
+
 
 def choose(
     package: str, backends: Sequence[str], implementation: Implementation, *call: Any
@@ -61,7 +64,7 @@ def names(backends: Sequence[str], implementation: Implementation) -> list[str]:
 
 def wrong_machine(name: str) -> str | None:
     """Why backend `name` can't run where the call is made, or None."""
-    needs = {"mosaic_tpu": "tpu", "triton": "gpu", "mosaic_gpu": "gpu"}.get(name)
+    needs = MADE_FOR.get(name)
     here = machine()
     if needs is None or here.platform == needs or here.interpreted:
         return None

@@ -12,12 +12,11 @@ import jax
 
 from kernels import compilers
 from kernels.case import Case
-from kernels.dispatch import BY_PLATFORM
+from kernels.dispatch import BY_PLATFORM, MADE_FOR
 from kernels.measure import device_name, seconds_by_turns, this_machine
 from kernels.targets import TARGETS, Target
 
 type Row = dict[str, Any]
-HAND_WRITTEN = {"tpu": ("mosaic_tpu",), "gpu": ("triton",)}
 
 
 def kernel_names() -> list[str]:
@@ -37,6 +36,11 @@ def cases_of(kernel: str, *, on_cpu: bool) -> dict[str, Case]:
 
 def backends_of(kernel: str) -> Sequence[str]:
     return importlib.import_module(f"kernels.{kernel}.api").BACKENDS
+
+
+def hand_written(kernel: str, platform: str) -> list[str]:
+    """The kernel's backends for a platform whose compiler reports on them."""
+    return [name for name in backends_of(kernel) if MADE_FOR.get(name) == platform]
 
 
 def peers_of(kernel: str, platform: str) -> Any:
@@ -91,9 +95,9 @@ def compiled(kernel: str, cases: dict[str, Case], target: str, *, workers: int =
     page = peers_of(kernel, chip.platform)
     jobs = []
     for name, case in cases.items():
-        ours = [b for b in HAND_WRITTEN[chip.platform] if b in backends_of(kernel)]
         theirs = list(page.PEERS) if page is not None and page.takes(name) else []
-        jobs += [(name, case, backend) for backend in [*ours, *theirs]]
+        backends = [*hand_written(kernel, chip.platform), *theirs]
+        jobs += [(name, case, backend) for backend in backends]
 
     def rows(job: tuple[str, Case, str]) -> list[Row]:
         name, case, backend = job

@@ -7,10 +7,9 @@ from typing import Any
 
 import jax
 
+from kernels.dispatch import MADE_FOR
 from kernels.profile import (
-    HAND_WRITTEN,
     Row,
-    backends_of,
     cases_of,
     compiled,
     kernel_names,
@@ -19,7 +18,6 @@ from kernels.profile import (
 )
 from kernels.targets import TARGETS
 
-BACKENDS = [backend for backends in HAND_WRITTEN.values() for backend in backends]
 HERE = pathlib.Path(__file__).parent
 FIGURES, PAGE = HERE / "report.json", HERE / "REPORT.md"
 
@@ -61,7 +59,6 @@ def compile_all(kernels: Sequence[str], targets: Sequence[str]) -> list[Row]:
         row
         for kernel in kernels
         for target in targets
-        if any(name in backends_of(kernel) for name in HAND_WRITTEN[TARGETS[target].platform])
         for row in compiled(kernel, cases_of(kernel, on_cpu=False), target)
     ]
 
@@ -108,7 +105,7 @@ def page(rows: list[Row]) -> str:
 
 def spilt(rows: list[Row]) -> list[tuple[str, str]]:
     """The platforms on which kernels of ours spill, and why."""
-    ours = [row for row in rows if "device" not in row and row["backend"] in BACKENDS]
+    ours = [row for row in rows if "device" not in row and row["backend"] in MADE_FOR]
     found = {TARGETS[row["target"]].platform: reason(row) for row in ours if row.get("spills")}
     return [(platform, why) for platform, why in sorted(found.items()) if why]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kernels import compilers
 from kernels.blocks import Blocks, keep
-from kernels.profile import HAND_WRITTEN, backends_of, cases_of
+from kernels.profile import cases_of, hand_written
 from kernels.targets import TARGETS
 
 
@@ -47,9 +47,7 @@ def tune(
     is tried; each may take `seconds`. Ties go to the blocks that come first, and the ones in use
     come before all. A key of which no candidate compiles keeps what it has.
     """
-    for backend in HAND_WRITTEN[TARGETS[target].platform]:
-        if backend not in backends_of(kernel):
-            continue
+    for backend in hand_written(kernel, TARGETS[target].platform):
         module = importlib.import_module(f"kernels.{kernel}.{backend}")
         for key, case in cases_by_key(kernel, backend, target, seconds, workers).items():
             if keys and key not in keys:

@@ -9,7 +9,8 @@ import pytest
 
 from kernels import report
 from kernels.compilers import missing
-from kernels.profile import HAND_WRITTEN, backends_of, kernel_names
+from kernels.dispatch import MADE_FOR
+from kernels.profile import hand_written, kernel_names
 from kernels.targets import TARGETS
 
 ROWS = report.read()
@@ -17,7 +18,7 @@ PAIRS = [
     (kernel, target)
     for kernel in kernel_names()
     for target, chip in TARGETS.items()
-    if any(name in backends_of(kernel) for name in HAND_WRITTEN[chip.platform])
+    if hand_written(kernel, chip.platform)
 ]
 TPUS = [name for name, chip in TARGETS.items() if chip.platform == "tpu"]
 MATRIX = {
@@ -39,7 +40,7 @@ def compiled_rows(kernel, target):
 
 def ours(kernel, target):
     """The rows of our kernels that take their case."""
-    rows = [row for row in compiled_rows(kernel, target) if row["backend"] in report.BACKENDS]
+    rows = [row for row in compiled_rows(kernel, target) if row["backend"] in MADE_FOR]
     return [row for row in rows if "no implementation takes this call" not in row.get("error", "")]
 
 
