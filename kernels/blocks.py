@@ -15,8 +15,9 @@ type Blocks = dict[str, int]
 
 NONE: Mapping[str, Blocks] = types.MappingProxyType({})
 TRIED: contextvars.ContextVar[Mapping[str, Blocks]] = contextvars.ContextVar("tried", default=NONE)
-# What was chosen in this process, by key: a compiler's child tells the tuner.
-USED: dict[str, Blocks] = {}
+NOTED: contextvars.ContextVar[dict[str, Blocks] | None] = contextvars.ContextVar(
+    "noted", default=None
+)
 
 
 def chosen(package: str, backend: str, key: str, default: Blocks) -> Blocks:
@@ -27,8 +28,11 @@ def chosen(package: str, backend: str, key: str, default: Blocks) -> Blocks:
     """
     target = machine().target
     table = read(package).get(backend, {}).get(target.name, {}) if target else {}
-    USED[key] = TRIED.get().get(key) or table.get(key, default)
-    return USED[key]
+    blocks = TRIED.get().get(key) or table.get(key, default)
+    noted = NOTED.get()
+    if noted is not None:
+        noted[key] = blocks
+    return blocks
 
 
 @contextlib.contextmanager
@@ -39,6 +43,17 @@ def tried(blocks: Mapping[str, Blocks]) -> Iterator[None]:
         yield
     finally:
         TRIED.reset(token)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[dict[str, Blocks]]:
+    """What is chosen for what is traced inside, by key."""
+    noted: dict[str, Blocks] = {}
+    token = NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        NOTED.reset(token)
 
 
 @functools.cache

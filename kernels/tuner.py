@@ -1,14 +1,19 @@
 """Block sizes by the compilers' figures: no device is needed."""
 
 import dataclasses
+import functools
 import importlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jax
+
 from kernels import compilers
-from kernels.blocks import Blocks, keep
+from kernels.blocks import Blocks, keep, noting
+from kernels.case import Case
+from kernels.machine import compiled_for
 from kernels.profile import cases_of, hand_written
 from kernels.targets import TARGETS
 
@@ -47,52 +52,46 @@ def tune(
     is tried; each may take `seconds`. Ties go to the blocks that come first, and the ones in use
     come before all. A key of which no candidate compiles keeps what it has.
     """
+    cases = cases_of(kernel, on_cpu=False)
     for backend in hand_written(kernel, TARGETS[target].platform):
         module = importlib.import_module(f"kernels.{kernel}.{backend}")
-        for key, case in cases_by_key(kernel, backend, target, seconds, workers).items():
+        asked: dict[str, tuple[str, Blocks]] = {}
+        for name in sorted(cases, key=lambda name: -cases[name].work.flops):
+            found = blocks_of(cases[name], backend, target)
+            asked |= {key: (name, blocks) for key, blocks in found.items()}
+        for key, (name, in_use) in asked.items():
             if keys and key not in keys:
                 continue
-            best = best_of(kernel, case, backend, target, key, module, seconds, workers)
+            report = functools.partial(
+                compilers.report, kernel, name, backend, target, seconds=seconds
+            )
+            candidates = [in_use, *(c for c in module.candidates(key) if c != in_use)]
+            best = best_of(key, candidates, report, workers)
             if not best.refused:
                 keep(f"kernels.{kernel}", backend, target, key, best.blocks)
             yield best
 
 
-def cases_by_key(
-    kernel: str, backend: str, target: str, seconds: float, workers: int
-) -> dict[str, str]:
-    """The case with the least work of those that ask for a key."""
-    cases = cases_of(kernel, on_cpu=False)
+def blocks_of(case: Case, backend: str, target: str) -> dict[str, Blocks]:
+    """The blocks in use by the keys that a case asks for, none if the backend refuses it.
 
-    def asked(name: str) -> dict[str, Any]:
-        return compilers.report(kernel, name, backend, target, seconds=seconds)
-
-    with ThreadPoolExecutor(workers) as pool:
-        reports = dict(zip(cases, pool.map(asked, cases), strict=True))
-    found: dict[str, str] = {}
-    for name in sorted(cases, key=lambda name: -cases[name].work.flops):
-        found |= dict.fromkeys(reports[name].get("blocks", {}), name)
-    return found
+    It is traced for the target, and not compiled.
+    """
+    with compiled_for(target), noting() as blocks:
+        try:
+            jax.eval_shape(case.call(backend), *case.arrays)
+        except ValueError:
+            return {}
+    return blocks
 
 
 def best_of(
-    kernel: str,
-    case: str,
-    backend: str,
-    target: str,
-    key: str,
-    module: Any,
-    seconds: float,
-    workers: int,
+    key: str, candidates: Sequence[Blocks], report: Callable[..., dict[str, Any]], workers: int
 ) -> Trial:
-    in_use = compilers.report(kernel, case, backend, target, seconds=seconds)["blocks"][key]
-    candidates = [in_use, *(blocks for blocks in module.candidates(key) if blocks != in_use)]
+    """The trial that is least in `Trial.order`, of candidates compiled `workers` at once."""
 
     def tried(blocks: Blocks) -> Trial:
-        report = compilers.report(
-            kernel, case, backend, target, blocks={key: blocks}, seconds=seconds
-        )
-        return Trial(key, blocks, report)
+        return Trial(key, blocks, report(blocks={key: blocks}))
 
     with ThreadPoolExecutor(workers) as pool:
         return min(pool.map(tried, candidates), key=lambda trial: trial.order)

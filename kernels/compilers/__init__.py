@@ -27,12 +27,12 @@ def report(
 ) -> dict[str, Any]:
     """The compiler's figures of one case of kernels/<kernel>/shapes.py for `target`.
 
-    {"kernels": [{"name", "grid", "cost", ...}], "blocks": those used by key, "seconds"}; the cost
-    is what the tuner minimises. A TPU kernel has bundles, bundle_steps (bundles x trips of the grid
-    and of loops: its cost), spills, fills and vmem bytes. A GPU kernel has registers, spills (loads
-    and stores of them), shared and stack in bytes, matrix_instructions by name; its cost is the
-    instructions that all warps issue (kernels/compilers/loops.py). {"error": line} if the compiler
-    refuses or `seconds` pass. One target a process: a second in it gives false results.
+    {"kernels": [{"name", "grid", "cost", ...}], "seconds"}; the cost is what the tuner minimises. A
+    TPU kernel has bundles, bundle_steps (bundles x trips of the grid and of loops: its cost),
+    spills, fills and vmem bytes. A GPU kernel has registers, spills (loads and stores of them),
+    shared and stack in bytes, matrix_instructions by name; its cost is the instructions that all
+    warps issue (kernels/compilers/loops.py). {"error": line} if the compiler refuses or `seconds`
+    pass. One target a process: a second in it gives false results.
     """
     asked = dict(kernel=kernel, case=case, backend=backend, target=target, blocks=blocks or {})
     # libtpu locks the machine for one process, which matters where there is a TPU.
