@@ -8,10 +8,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from launch.profiles.bare_step import bare_step
 from launch.turns import by_turns
 from research.experiment import build
-from research.training.execution import compiled_step, initial_state
-from research.training.sharding import batch_sharding, put_batch
 
 COMPILATION = "/jax/core/compile/backend_compile_duration"
 
@@ -19,11 +18,7 @@ COMPILATION = "/jax/core/compile/backend_compile_duration"
 def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, Any]:
     """Milliseconds a step in the loop (data, checks, logs) and bare (one batch), by turns."""
     experiment = build(config)
-    rng = jax.random.key(experiment.seed)
-    layout = experiment.layout()
-    state = initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
-    step = compiled_step(experiment.method, experiment.mesh, layout)
-    batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
+    step, state, batch, rng = bare_step(experiment)
     compiled, compiled_by_turn = Counter[str](), []
 
     def count_compilation(event: str, duration_secs: float, **_: Any) -> None:

@@ -2,16 +2,16 @@
 
 import pathlib
 import statistics
+import time
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
-from kernels.measure import stretch, this_machine
+from kernels.measure import this_machine
 from kernels.roofline import Work, product_flops
+from launch.profiles.bare_step import bare_step
 from research.experiment import build
-from research.training.execution import compiled_step, initial_state
-from research.training.sharding import batch_sharding, put_batch
 
 TRACED = 3
 
@@ -22,28 +22,20 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
     The floor is that of its matrix products and convolutions in the config's dtype, and of moving
     the state in and out and the batch in, each once. xprof or Perfetto opens the trace.
     """
-    experiment = build(config)
-    rng = jax.random.key(experiment.seed)
-    layout = experiment.layout()
-    state = initial_state(experiment.method, rng, example=experiment.example(), layout=layout)
-    step = compiled_step(experiment.method, experiment.mesh, layout)
-    batch = put_batch(next(experiment.iterator()), batch_sharding(experiment.mesh))
-
+    step, state, batch, rng = bare_step(build(config))
+    state_bytes = size_of(state)
+    moved = 2 * state_bytes + size_of(batch)
     traced = step.trace(state, batch, rng)
     flops, dtype = product_flops(traced.jaxpr.jaxpr)
-    moved = 2 * size_of(state) + size_of(batch)
     seconds, wall = Work(flops, moved, dtype).floor(this_machine())
-    memory = traced.lower().compile().memory_analysis()
+    compiled = traced.lower().compile()
 
     def once() -> float:
         nonlocal state
-
-        def run(*_: Any) -> Any:
-            nonlocal state
-            state, metrics = step(state, batch, rng)
-            return state, metrics
-
-        return stretch(run, (), 1)
+        start = time.perf_counter()
+        state, metrics = compiled(state, batch, rng)
+        jax.block_until_ready((state, metrics))
+        return time.perf_counter() - start
 
     once()
     times = [once() for _ in range(rounds)]
@@ -63,8 +55,8 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
         "bytes": moved,
         "intensity": flops / moved,
         "gflops_a_second": flops / milliseconds / 1e6,
-        "state_bytes": size_of(state),
-        "temporary_bytes": memory.temp_size_in_bytes,
+        "state_bytes": state_bytes,
+        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         "trace": str(trace),
         "device": jax.devices()[0].device_kind,
         "device_gflops_a_second": this_machine().flops[dtype] / 1e9,
