@@ -38,6 +38,10 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
 def check(kernel: str, target: str) -> None:
     if kernel not in kernel_names():
         raise InputError(f"no kernel {kernel!r}; {nearest(kernel, kernel_names())}")
+    check_target(target)
+
+
+def check_target(target: str) -> None:
     if target in ("cpu", "device"):
         return
     if target not in TARGETS:
@@ -62,6 +66,5 @@ def write_report(target: str | None, *, rounds: int) -> None:
         return
     chips = [target] if target else list(TARGETS)
     for chip in chips:
-        if absent := compilers.missing(chip):
-            raise InputError(absent)
+        check_target(chip)
     report.write(report.compile_all(kernel_names(), chips))

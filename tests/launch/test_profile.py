@@ -59,6 +59,10 @@ def test_a_kernel_is_timed_beside_its_peers(tmp_path):
             "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
         ),
         (
+            ["--write_report", "--target=tpu-v5"],
+            "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
+        ),
+        (
             ["--kernel=attention", "--target=cpu", "--shapes=cpu_20"],
             "profile: error: attention has no case 'cpu_20' for cpu; nearest: cpu_2048",
         ),
