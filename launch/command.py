@@ -1,5 +1,6 @@
 """What every command shares: flags, errors in one line, compiled programs that are kept."""
 
+import ctypes
 import errno
 import itertools
 import os
@@ -12,6 +13,8 @@ from absl import app, flags, logging
 
 from research.configuration import load_config, unknown_key
 from research.errors import InputError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
@@ -31,6 +34,7 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
         # Libraries log what their threads raised; it is raised here too, and told once.
         logging.set_verbosity(logging.FATAL)
         keep_compiled_programs()
+        keep_memory()
         try:
             main(argv)
         except InputError as error:
@@ -55,6 +59,18 @@ def keep_compiled_programs() -> None:
     from research.data.sources import cache_dir
 
     jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "xla"))
+
+
+def keep_memory() -> None:
+    """Lets the C library keep what XLA frees from one step to the next, where it is glibc.
+
+    It would give large blocks back to the system, and a step would wait for all its pages anew: a
+    quarter of a small transformer's step on a CPU.
+    """
+    allocator = getattr(ctypes.CDLL(None), "mallopt", None)
+    if allocator:
+        allocator(M_MMAP_THRESHOLD, 2**30)
+        allocator(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def check_config(argv: Sequence[str]) -> None:

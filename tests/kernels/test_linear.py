@@ -1,0 +1,120 @@
+"""linear's backends are held to float64; its arguments are checked; 'auto' is the CPU's own."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kernels.linear import linear
+
+SIZES = {"plain": (12, 6, 5), "column": (7, 9, 1), "row": (1, 4, 8), "batches": (3, 5, 16, 24)}
+
+
+def arrays(*sizes):
+    """x (..., D), kernel (D, E), bias (E,) and the output's gradient."""
+    *rows, inputs, outputs = sizes
+    shapes = (*rows, inputs), (inputs, outputs), (outputs,), (*rows, outputs)
+    rngs = jax.random.split(jax.random.key(inputs), 4)
+    return [jax.random.normal(r, s) for r, s in zip(rngs, shapes, strict=True)]
+
+
+def exact(x, kernel, bias, dout):
+    x, kernel, bias, dout = (np.asarray(a, np.float64) for a in (x, kernel, bias, dout))
+    rows = tuple(range(x.ndim - 1))
+    dkernel = np.tensordot(x, dout, (rows, rows))
+    return x @ kernel + bias, dout @ kernel.T, dkernel, dout.sum(axis=rows)
+
+
+class LinearSuite:
+    """Inherit with `backend`."""
+
+    backend = "reference"
+
+    def results(self, x, kernel, bias, dout, **settings):
+        def run(*given):
+            return linear(*given, implementation=self.backend, **settings)
+
+        out, pull = jax.vjp(run, x, kernel, bias)
+        return out, *pull(dout)
+
+    @pytest.mark.parametrize("name", SIZES)
+    def test_value_and_gradients(self, name):
+        given = arrays(*SIZES[name])
+        for ours, truth in zip(jax.jit(self.results)(*given), exact(*given), strict=True):
+            assert ours.shape == truth.shape and ours.dtype == jnp.float32
+            np.testing.assert_allclose(ours, truth, rtol=1e-5, atol=1e-5)
+
+    def test_factors_are_rounded_and_sums_are_not(self):
+        x, kernel, bias, dout = arrays(40, 64, 24)
+        rounded = [np.asarray(a.astype(jnp.bfloat16), np.float64) for a in (x, kernel, dout)]
+        ours = self.results(x, kernel, bias, dout, dtype="bfloat16")
+        truth = exact(rounded[0], rounded[1], bias, rounded[2])[:3]
+        for name, a, b in zip(("out", "dx", "dkernel"), ours, truth, strict=False):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(ours[3], exact(x, kernel, bias, dout)[3], rtol=1e-5, atol=1e-5)
+
+    def test_bfloat16_stays(self):
+        given = [a.astype(jnp.bfloat16) for a in arrays(12, 16, 8)]
+        for ours, truth in zip(self.results(*given), exact(*given), strict=True):
+            assert ours.dtype == jnp.bfloat16
+            np.testing.assert_allclose(np.asarray(ours, np.float64), truth, rtol=1e-2, atol=1e-2)
+
+    def test_without_a_bias(self):
+        x, kernel, _, dout = arrays(5, 3, 4)
+        out, pull = jax.vjp(lambda x, k: linear(x, k, implementation=self.backend), x, kernel)
+        np.testing.assert_allclose(out, np.asarray(x) @ np.asarray(kernel), rtol=1e-5, atol=1e-6)
+        assert len(pull(dout)) == 2
+
+
+class TestReference(LinearSuite):
+    """Held to float64, like the others."""
+
+
+class TestXLA(LinearSuite):
+    backend = "xla"
+
+
+class TestXLACPU(LinearSuite):
+    backend = "xla_cpu"
+
+    def test_turned_products_are_not_fused(self):
+        """What the backend is for: after XLA's passes, no product sums over a factor's rows."""
+        x, kernel, _, dout = arrays(256, 128, 256)
+
+        def run(x, kernel, dout):
+            return jax.vjp(functools.partial(linear, dtype="bfloat16"), x, kernel)[1](dout)
+
+        code = jax.jit(run).lower(x, kernel, dout).compile().as_text()
+        dots = re.findall(r"dot\(.*?lhs_contracting_dims={(\d)}, rhs_contracting_dims={(\d)}", code)
+        assert dots == [("1", "0")] * 2
+
+
+def test_on_a_cpu_auto_is_its_own():
+    x, kernel, bias, _ = arrays(8, 4, 4)
+
+    def text(implementation):
+        run = jax.grad(lambda x: jnp.sum(linear(x, kernel, bias, implementation=implementation)))
+        return str(jax.make_jaxpr(run)(x))
+
+    assert text("auto") == text("xla_cpu") != text("xla")
+
+
+X, KERNEL = jnp.zeros((2, 8)), jnp.zeros((8, 6))
+BAD = {
+    "x must be (..., D) with no axis of size 0": dict(x=X[:0]),
+    "kernel must be (8, E), got (7, 6)": dict(kernel=jnp.zeros((7, 6))),
+    "bias must be (6,), got (8,)": dict(bias=jnp.zeros(8)),
+    "x must be of float32, bfloat16, float16, got int32": dict(x=X.astype(int)),
+    "dtype must be one of float32, bfloat16, float16, got int8": dict(dtype="int8"),
+    "implementation 'cublas' is unknown": dict(implementation="cublas"),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_arguments_are_named(message):
+    given = dict(x=X, kernel=KERNEL, bias=None) | BAD[message]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        linear(given.pop("x"), given.pop("kernel"), given.pop("bias"), **given)
