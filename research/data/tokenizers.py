@@ -35,9 +35,12 @@ class Tokenizer:
     `end` closes a document and a generated text, `pad` fills up, `mask` hides a token from BERT.
     """
 
-    def __init__(self, model: tokenizers.Tokenizer):
-        model.encode_special_tokens = True
-        self._model = model
+    def __init__(self, json: str):
+        """`json` is the content of a tokenizer.json, which is kept: the library reads a Unigram's
+        floats and writes others."""
+        self.json = json
+        self._model = tokenizers.Tokenizer.from_str(json)
+        self._model.encode_special_tokens = True
 
     @property
     def size(self) -> int:
@@ -94,19 +97,15 @@ class Tokenizer:
         parts = [ids for pieces in at_once for ids in self._encoded(pieces)]
         return np.concatenate([*parts, np.array([self.end], np.int32)])
 
-    def json(self) -> str:
-        """The content of its tokenizer.json."""
-        return self._model.to_str(pretty=True)
-
     @functools.cached_property
     def fingerprint(self) -> str:
         """A SHA-256 that changes with the ids of any text."""
-        return hashlib.sha256(self.json().encode()).hexdigest()
+        return hashlib.sha256(self.json.encode()).hexdigest()
 
     def save(self, path: pathlib.Path) -> None:
         """Writes the file whole or not at all."""
         temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(self.json(), encoding="utf-8")
+        temporary.write_text(self.json, encoding="utf-8")
         temporary.replace(path)
 
     @classmethod
@@ -117,7 +116,7 @@ class Tokenizer:
           InputError: there is no such file, or it holds no tokenizer.
         """
         try:
-            return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+            return cls(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read the tokenizer {path}: {error.strerror}") from error
         except Exception as error:  # the library raises nothing narrower
@@ -154,7 +153,7 @@ def train(kind: str, texts: Iterable[str], size: int | None = None) -> Tokenizer
     """
     if kind not in KINDS:
         raise InputError(f"data.tokenizer={kind!r} is unknown; {nearest(kind, (*KINDS, 'gpt2'))}")
-    return Tokenizer(KINDS[kind](texts, size))
+    return Tokenizer(KINDS[kind](texts, size).to_str(pretty=True))
 
 
 def gpt2() -> Tokenizer:
@@ -163,7 +162,7 @@ def gpt2() -> Tokenizer:
     Raises:
       InputError: the package that holds it cannot be had.
     """
-    return Tokenizer(tokenizer_models.gpt2())
+    return Tokenizer(tokenizer_models.gpt2().to_str(pretty=True))
 
 
 def _pieces(text: str) -> Iterator[str]:
