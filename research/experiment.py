@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -126,8 +127,10 @@ class Experiment:
         )
 
 
-def build(config: ConfigDict) -> Experiment:
-    """Constructs everything a run needs.
+def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experiment:
+    """Constructs everything a run needs; `files` is its folder, where one has been started.
+
+    Of the data's keys all but `name` and `batch_size` are options of the set (`datasets.load`).
 
     Raises:
       InputError: a section or an argument is missing, unknown or of the wrong type.
@@ -135,7 +138,9 @@ def build(config: ConfigDict) -> Experiment:
     missing = [name for name in (*SECTIONS, "seed", "steps") if name not in config]
     if missing:
         raise InputError(f"the config lacks {', '.join(missing)}")
-    train_data = datasets.load(config.data.name, "train")
+    options = {key: v for key, v in config.data.items() if key not in ("name", "batch_size")}
+    load = functools.partial(datasets.load, config.data.name, files=files, **options)
+    train_data = load(split="train")
     given = train_data.traits()
     if "environment" in config:
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
@@ -146,7 +151,7 @@ def build(config: ConfigDict) -> Experiment:
     return Experiment(
         method=choose(METHODS, config.method, "method", given=given),
         train_data=train_data,
-        test_data=datasets.load(config.data.name, "test"),
+        test_data=load(split="test"),
         batch_size=config.data.batch_size,
         mesh=construct(make_mesh, config.mesh, "mesh"),
         rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],

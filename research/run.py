@@ -34,13 +34,15 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     """Trains `config` in `workdir`, from where the last run of the same config there stopped.
 
     The directory then holds config.json, manifest.json (with the final state's hash once the run
-    is through), metrics.jsonl, TensorBoard events, checkpoints/ and samples/.
+    is through), metrics.jsonl, TensorBoard events, checkpoints/ and samples/, and tokenizer.json
+    where texts are learned.
 
     Raises:
       InputError: the directory was made by another config, or its checkpoint by other code.
     """
-    experiment = build(config)
+    experiment = build(config, files=workdir)
     claim_directory(workdir, config)
+    experiment.train_data.save(workdir)
     description = manifest(
         config=plain(config),
         seed=experiment.seed,
@@ -89,7 +91,7 @@ def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
     path = workdir / "config.json"
     if not path.exists():
         raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
-    experiment = build(ConfigDict(json.loads(path.read_text())))
+    experiment = build(ConfigDict(json.loads(path.read_text())), files=workdir)
     return experiment, checkpointing.load(workdir / "checkpoints", experiment.layout())
 
 

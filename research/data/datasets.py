@@ -1,29 +1,57 @@
-"""Every data set by its name: images, points in the plane, or mere numbers of episodes."""
+"""Every data set by its name: images, texts, points in the plane, or numbers of episodes."""
 
 import dataclasses
+import functools
+import inspect
+import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from research.data import image_sets, point_sets
+from research.data import image_sets, point_sets, text_sets
+from research.data.corpora import CORPORA, is_path
 from research.data.examples import Dataset, InMemory, content_sha256
 from research.data.mixtures import MIXTURES
+from research.data.text_pairs import PAIRS
 from research.errors import InputError, nearest
 
 EPISODES = {"train": 1000, "test": 164}  # 164 as gymnax's own table averages over
 
 
-def load(name: str, split: str) -> Dataset:
-    """The split of a set: a mixture's points, `episodes`, else an image set (`image_sets.load`).
+def load(name: str, split: str, *, files: pathlib.Path | None = None, **options: Any) -> Dataset:
+    """The split of a set: a mixture's points, `episodes`, texts, else an image set.
+
+    A text set is one of `PAIRS` (`text_sets.load_pairs`), or a corpus by name, the path of a file
+    or folder, or, where `tokenizer` is among the options, any name that TFDS knows
+    (`text_sets.load`). Its options are the keyword arguments there; others have none. `files` is a
+    run's folder, with what `Dataset.save` wrote there.
 
     Raises:
-      InputError: the name or the split is unknown, or the set cannot be had.
+      InputError: the name, the split or an option is unknown, or the set cannot be had.
     """
+    if name in PAIRS or name in CORPORA or is_path(name) or "tokenizer" in options:
+        make = text_sets.load_pairs if name in PAIRS else text_sets.load
+        return _given(functools.partial(make, name, split, files=files), options)
+    for option in options:
+        raise InputError(f"data.{option} is unknown: texts have options, and need data.tokenizer")
     if name in MIXTURES:
         return point_sets.load(name, split)
     if name == "episodes":
         return episodes(split)
     return image_sets.load(name, split)
+
+
+def _given(make: Callable[..., Dataset], options: Mapping[str, Any]) -> Dataset:
+    """`make(**options)`, or what is wrong with their names."""
+    taken = inspect.signature(make).parameters
+    for name in options:
+        if name not in taken:
+            raise InputError(f"data.{name} is unknown; {nearest(name, set(taken) - {'files'})}")
+    for name, parameter in taken.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise InputError(f"data.{name} is missing: a text set needs it")
+    return make(**options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

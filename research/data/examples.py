@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import hashlib
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,6 +34,9 @@ class Dataset(abc.ABC):
     @abc.abstractmethod
     def traits(self) -> dict[str, Any]:
         """What networks and methods are told of the examples, by the name of the argument."""
+
+    def save(self, folder: pathlib.Path) -> None:  # noqa: B027 (most sets keep nothing)
+        """Writes what a run must keep to read the set again, where `datasets.load` finds it."""
 
     def __len__(self) -> int:
         return len(self.source)

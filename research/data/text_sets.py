@@ -1,0 +1,150 @@
+"""Text sets by name: documents as rows of tokens, and pairs of texts, encoded once and kept."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from research.data import corpora, encoding, text_pairs, tokenizers
+from research.data import packing as packings
+from research.data.examples import Dataset, InMemory
+from research.data.tokenizers import Tokenizer
+from research.errors import InputError, nearest
+
+PACKINGS = ("windows", "documents")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Tokenized(Dataset):
+    """What both kinds of text sets have: the tokenizer that a run keeps."""
+
+    tokenizer: Tokenizer
+
+    def traits(self) -> dict[str, Any]:
+        return {"tokenizer": self.tokenizer, "vocabulary": self.tokenizer.size}
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes tokenizer.json."""
+        self.tokenizer.save(folder / tokenizers.FILE)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class TextSet(_Tokenized):
+    """`tokens`, `positions` and `segments`, int32 (length + 1,), for causal and masked models.
+
+    Segment 0 is padding, and positions begin anew with each segment. `bytes_per_token` is of the
+    split's whole text, in UTF-8, over all its tokens, the `end` of each document among them: what
+    bits a byte are made with.
+    """
+
+    length: int
+    bytes_per_token: float
+
+    def traits(self) -> dict[str, Any]:
+        own = {"length": self.length, "bytes_per_token": self.bytes_per_token}
+        return super().traits() | own
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PairSet(_Tokenized):
+    """`inputs` int32 (input_length,) and `targets` int32 (target_length,), of a text and a shorter.
+
+    Each is cut where it is too long, ended by `end` and filled up with `pad`.
+    """
+
+    input_length: int
+    target_length: int
+
+    def traits(self) -> dict[str, Any]:
+        own = {"input_length": self.input_length, "target_length": self.target_length}
+        return super().traits() | own
+
+
+def load(
+    name: str,
+    split: str,
+    *,
+    files: pathlib.Path | None = None,
+    tokenizer: str,
+    length: int,
+    packing: str = "windows",
+    vocabulary_size: int | None = None,
+) -> TextSet:
+    """The split of a corpus (`corpora.documents`) in rows of length + 1 tokens.
+
+    `packing`: windows, at every place of the split's stream of documents, as nanoGPT draws them; of
+    another split than train those that lie end to end, so that each token is predicted once, less
+    a rest that fills none. documents: `packing.documents`, in which nothing crosses a document.
+
+    The tokenizer is tokenizer.json of `files`, a run's folder, if it is there; else what
+    `tokenizer` says: a kind, trained on the training split, `gpt2`, or the path of a .json file.
+
+    Raises:
+      InputError: the corpus or the tokenizer cannot be had, an option has no such value, or the
+        split has no more than `length` tokens.
+    """
+    if packing not in PACKINGS:
+        raise InputError(f"data.packing={packing!r} is unknown; {nearest(packing, PACKINGS)}")
+    _check_positive(length=length)
+    part = corpora.documents(name, split)
+    made = encoding.tokenizer(
+        tokenizer, vocabulary_size, files=files, training=lambda: corpora.documents(name, "train")
+    )
+    stream = encoding.stream(part, made)
+    count = len(stream.tokens)
+    if count <= length:
+        raise InputError(
+            f"data.length={length} is too large: the {split} split of {name} has {count} tokens, "
+            f"so it is at most {count - 1}"
+        )
+    if packing == "windows":
+        stride = 1 if split == "train" else length
+        rows = packings.windows(stream.tokens, size=length + 1, stride=stride)
+    else:
+        rows = encoding.packed(part, made, size=length + 1)
+    return TextSet(
+        name=name,
+        split=split,
+        fingerprint=encoding.key(part.fingerprint, made.fingerprint, packing, length),
+        source=InMemory(rows),
+        tokenizer=made,
+        length=length,
+        bytes_per_token=stream.size / count,
+    )
+
+
+def load_pairs(
+    name: str,
+    split: str,
+    *,
+    files: pathlib.Path | None = None,
+    tokenizer: str,
+    input_length: int,
+    target_length: int,
+    vocabulary_size: int | None = None,
+) -> PairSet:
+    """The split of `text_pairs.pairs`; a tokenizer is trained on inputs and targets.
+
+    Raises:
+      InputError: the pairs or the tokenizer cannot be had, or an option has no such value.
+    """
+    _check_positive(input_length=input_length, target_length=target_length)
+    part = text_pairs.pairs(name, split)
+    made = encoding.tokenizer(
+        tokenizer, vocabulary_size, files=files, training=lambda: text_pairs.texts(name)
+    )
+    lengths = {"inputs": input_length, "targets": target_length}
+    return PairSet(
+        name=name,
+        split=split,
+        fingerprint=encoding.key(part.fingerprint, made.fingerprint, lengths),
+        source=InMemory(encoding.pairs(part, made, **lengths)),
+        tokenizer=made,
+        input_length=input_length,
+        target_length=target_length,
+    )
+
+
+def _check_positive(**lengths: int) -> None:
+    for name, length in lengths.items():
+        if length < 1:
+            raise InputError(f"data.{name} must be positive, it is {length}")

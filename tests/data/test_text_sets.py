@@ -1,0 +1,448 @@
+"""Text sets: split by document, packed with nothing lost or mixed, kept, found in a run again."""
+
+import dataclasses
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
+from tensorflow_datasets.core import constants
+
+from research import experiment, run
+from research.data import corpora, datasets, package_index, packing, pipelines, text_pairs
+from research.data.tokenizers import Tokenizer
+from research.errors import InputError
+from research.training.method import Aux, Method, Objective
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "that", "rat", "at", "sea"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Thirty documents of all lengths, one of them empty, in two folders."""
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        path = tmp_path / "texts" / f"part{i % 2}" / f"{i:02}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{i}: " * (i > 0) + " ".join(rng.choice(WORDS, size=2 * i)))
+    return tmp_path / "texts"
+
+
+def char(folder, split="train", **options):
+    return datasets.load(str(folder), split, **({"tokenizer": "char", "length": 16} | options))
+
+
+def contents(folder, split):
+    return list(corpora.documents(str(folder), split).read())
+
+
+def test_splits_are_whole_documents_and_share_none(folder):
+    train, test = (contents(folder, split) for split in ("train", "test"))
+    assert len(test) > 0 and not set(train) & set(test)
+    assert sorted(train + test) == sorted(path.read_text() for path in folder.rglob("*.txt"))
+
+
+def test_one_document_in_ten_is_held_out_for_all_time():
+    names = [f"work {i}" for i in range(2000)]
+    test = corpora.held_out(names)
+    assert 0.08 < len(test) / len(names) < 0.12
+    # A name's split does not depend on the others, nor on their order.
+    assert corpora.held_out(reversed(names[:500])) == test & set(names[:500])
+    assert sorted(test)[:3] == ["work 1003", "work 1005", "work 1006"]
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["work 1003", "work 1005"]])
+def test_few_documents_fill_both_splits(names):
+    assert len(corpora.held_out(names)) == 1
+
+
+def test_a_single_file_is_cut_and_its_last_tenth_is_the_test(tmp_path):
+    text = "".join(chr(ord("a") + i % 26) for i in range(1000))
+    (tmp_path / "one.txt").write_text(text)
+    assert contents(tmp_path / "one.txt", "train") == [text[:900]]
+    assert contents(tmp_path / "one.txt", "test") == [text[900:]]
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [{"tokenizer": "char"}, {"tokenizer": "bpe", "vocabulary_size": 270}]
+)
+def test_windows_are_the_stream_at_every_place(folder, tokenizer):
+    train = char(folder, **tokenizer)
+    parts = [train.tokenizer.document(text) for text in contents(folder, "train")]
+    stream = np.concatenate(parts)
+    assert len(train) == len(stream) - 16
+    rows = train.arrays()
+    for i in (0, 1, 57, len(train) - 1):
+        np.testing.assert_array_equal(rows["tokens"][i], stream[i : i + 17])
+    assert {name: row.dtype for name, row in rows.items()} == dict.fromkeys(rows, np.int32)
+    assert np.all(rows["segments"] == 1) and np.all(rows["positions"] == np.arange(17))
+    size = sum(len(text.encode()) for text in contents(folder, "train"))
+    assert train.traits()["bytes_per_token"] == pytest.approx(size / len(stream))
+
+
+def test_windows_of_the_test_split_predict_each_token_once(folder):
+    test = char(folder, "test", length=7)
+    stream = np.concatenate([test.tokenizer.document(text) for text in contents(folder, "test")])
+    predicted = test.arrays()["tokens"][:, 1:].ravel()
+    np.testing.assert_array_equal(predicted, stream[1 : 1 + len(predicted)])
+    assert 0 <= len(stream) - 1 - len(predicted) < 7
+
+
+@pytest.mark.parametrize("length", [5, 16, 40, 100])
+def test_packed_documents_are_whole_in_order_and_apart(folder, length):
+    train = char(folder, packing="documents", length=length)
+    rows = train.arrays()
+    segments = []
+    for i in range(len(train)):
+        tokens, positions, numbers = (rows[f][i] for f in ("tokens", "positions", "segments"))
+        used = numbers > 0
+        assert np.all(tokens[~used] == train.tokenizer.pad) and np.all(positions[~used] == 0)
+        assert np.all(used[:-1] >= used[1:])  # padding is at the end
+        assert np.all(np.diff(numbers[used]) >= 0) and set(numbers[used]) == set(
+            range(1, numbers.max() + 1)
+        )
+        for number in range(1, numbers.max() + 1):
+            np.testing.assert_array_equal(
+                positions[numbers == number], np.arange(np.sum(numbers == number))
+            )
+            segments.append(tuple(tokens[numbers == number].tolist()))
+    documents = [train.tokenizer.document(text) for text in contents(folder, "train")]
+    expected = [
+        tuple(ids[start : start + length + 1].tolist())
+        for ids in documents
+        for start in range(0, len(ids), length + 1)
+    ]
+    assert sorted(segments) == sorted(expected)
+    assert sum(map(len, segments)) == sum(map(len, documents))
+
+
+def test_pieces_go_to_the_first_row_with_room():
+    rows, offsets = packing.first_fit(np.array([6, 5, 3, 10, 4, 1, 1]), 10)
+    assert rows.tolist() == [0, 1, 0, 2, 1, 0, 1]
+    assert offsets.tolist() == [0, 0, 6, 0, 5, 9, 9]
+
+
+def test_few_rows_are_open_at_a_time(monkeypatch):
+    monkeypatch.setattr(packing, "OPEN_ROWS", 2)
+    rows, _ = packing.first_fit(np.array([6, 6, 6, 6, 4, 4, 4]), 10)
+    assert rows.tolist() == [0, 1, 2, 3, 2, 3, 4]
+
+
+def test_rows_need_few_more_than_their_tokens(folder):
+    train = char(folder, packing="documents", length=200)
+    assert np.mean(train.arrays()["segments"] > 0) > 0.85
+
+
+def test_batches_of_windows_come_from_the_pipeline(folder):
+    train = char(folder)
+    batch = next(pipelines.train_iterator(train, batch_size=4, seed=0))
+    assert {name: x.shape for name, x in batch.items()} == dict.fromkeys(
+        ("tokens", "positions", "segments"), (4, 17)
+    )
+    assert train.zeros(4)["tokens"].shape == (4, 17)
+
+
+def test_texts_are_encoded_once_and_anew_when_they_change(folder, monkeypatch):
+    before = char(folder), char(folder, packing="documents")
+    encoded = []
+    document = Tokenizer.document
+    monkeypatch.setattr(Tokenizer, "document", lambda *a: encoded.append(a) or document(*a))
+    again = char(folder), char(folder, packing="documents")
+    assert encoded == []
+    for one, other in zip(before, again, strict=True):
+        assert one.fingerprint == other.fingerprint
+        np.testing.assert_array_equal(one.arrays()["tokens"], other.arrays()["tokens"])
+    (folder / "part1" / "29.txt").write_text("quite another text")
+    changed = char(folder)
+    assert encoded and changed.fingerprint != before[0].fingerprint
+
+
+def test_what_makes_other_examples_makes_another_fingerprint(folder):
+    sets = [
+        *(char(folder), char(folder, "test"), char(folder, length=17)),
+        *(char(folder, packing="documents"), char(folder, tokenizer="word", length=16)),
+    ]
+    assert len({text_set.fingerprint for text_set in sets}) == len(sets)
+
+
+def test_a_test_split_may_have_what_training_lacks(tmp_path):
+    (tmp_path / "one.txt").write_text("abc " * 90 + "xyz " * 10)
+    test = char(tmp_path / "one.txt", "test", length=8)
+    assert np.sum(test.arrays()["tokens"][0] == test.tokenizer.unknown) > 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokenizer": "chars"}, "data.tokenizer='chars' is unknown; nearest: char"),
+        ({"packing": "document"}, "data.packing='document' is unknown; nearest: documents"),
+        ({"length": 0}, "data.length must be positive, it is 0"),
+        ({"length": 10**6}, r"data.length=1000000 is too large: the train split .* has \d+ tokens"),
+        ({"vocabulary_size": 99}, "data.vocabulary_size: a char tokenizer has a size of its own"),
+        ({"tokenizer": "gpt2", "vocabulary_size": 99}, "a gpt2 tokenizer has a size of its own"),
+        ({"tokenizer": "none.json"}, "cannot read the tokenizer none.json: No such file"),
+        ({"lenght": 3}, "data.lenght is unknown; nearest: length"),
+    ],
+)
+def test_a_wrong_option_is_one_line(folder, options, message):
+    with pytest.raises(InputError, match=message) as error:
+        char(folder, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_option_and_one_that_images_lack():
+    with pytest.raises(InputError, match=r"data\.tokenizer is missing"):
+        datasets.load("shakespeare", "train", length=3)
+    for name in ("digits", "ring", "episodes"):
+        with pytest.raises(InputError, match=r"data\.length is unknown.*data\.tokenizer"):
+            datasets.load(name, "train", length=3)
+
+
+def test_bad_texts_are_named(tmp_path):
+    (tmp_path / "bytes.txt").write_bytes(b"caf\xc3\xa9 caf\xe9")
+    with pytest.raises(InputError, match=r"bytes\.txt is not UTF-8 at byte 9 \(0xe9\)"):
+        char(tmp_path / "bytes.txt")
+    with pytest.raises(InputError, match=r"bytes\.txt is not UTF-8 at byte 9"):
+        char(tmp_path)
+    (tmp_path / "empty.txt").write_text(" \n")
+    with pytest.raises(InputError, match=r"empty\.txt is empty"):
+        char(tmp_path / "empty.txt")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none is empty: no text in the 0 documents"):
+        char(tmp_path / "none")
+    with pytest.raises(InputError, match=r"cannot read .*gone\.txt: No such file"):
+        char(tmp_path / "gone.txt")
+    with pytest.raises(InputError, match=r"has no split 'trian'; nearest: train"):
+        char(tmp_path / "empty.txt", "trian")
+
+
+class Sayings(tfds.core.GeneratorBasedBuilder):
+    """A set of TFDS with a feature `text`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({"text": tfds.features.Text()})
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(8), "test": self._generate_examples(3)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            yield i, {"text": f"Größe {i} of {count}"}
+
+
+def test_any_text_set_of_tfds(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "DATA_DIR", str(tmp_path / "tfds"))
+    train = datasets.load("tfds:sayings", "train", tokenizer="char", length=30)
+    assert train.tokenizer.decode(train.arrays()["tokens"][0]).startswith("Größe 0 of 8Größe 1 of")
+    half = datasets.load("sayings", "train[:50%]", tokenizer="char", length=30)
+    assert len(half) < len(train) and half.fingerprint != train.fingerprint
+    with pytest.raises(InputError, match="sayings has no split 'tset'; nearest: test"):
+        datasets.load("sayings", "tset", tokenizer="char", length=30)
+    with pytest.raises(InputError, match="8-bit images of one shape are needed"):
+        datasets.load("sayings", "train")
+
+
+def test_shakespeare_is_42_works(monkeypatch):
+    monkeypatch.delenv("ATELIER_CACHE")
+    train, test = (list(corpora.documents("shakespeare", s).read()) for s in ("train", "test"))
+    assert (len(train), len(test)) == (37, 5)
+    assert sum(len(text) for text in train + test) == 5_057_198
+    assert not any("gutenberg" in text.lower() for text in train + test)
+    assert [text.split("\n")[0] for text in test] == [
+        *("KING HENRY IV, SECOND PART", "THE LIFE OF HENRY THE EIGHTH", "JULIUS CAESAR"),
+        *("PERICLES PRINCE OF TYRE", "THE TWO GENTLEMEN OF VERONA"),
+    ]
+
+
+def test_rs_strings_are_read():
+    """A character vector as R 4 serializes it, of lines with and without letters beyond ASCII."""
+    lines = ["EMMA", "", "naïveté"]
+    records = [line.encode() for line in lines]
+    head = b"X\n" + b"".join(n.to_bytes(4, "big") for n in (3, 0x40201, 0x30500, 5)) + b"UTF-8"
+    body = b"".join((0x40009).to_bytes(4, "big") + len(r).to_bytes(4, "big") + r for r in records)
+    vector = (16).to_bytes(4, "big") + len(lines).to_bytes(4, "big")
+    assert list(corpora._strings(head + vector + body)) == lines
+    with pytest.raises(InputError, match="something else than vectors of lines"):
+        list(corpora._strings(head + (13).to_bytes(4, "big") + vector[4:] + body))
+
+
+INDEX = """Package: {0}
+Description-md5: 0
+Description-en: {1}
+ {2}
+ .
+   * and more
+"""
+LONG = "does all that one may ask of such a program, " * 6
+
+
+def test_descriptions_are_pairs_by_source_package():
+    index = "\n".join(
+        INDEX.format(*entry)
+        for entry in [
+            *(("libfoo1", "a library", LONG), ("foo-dev", "its headers", LONG + "to the letter")),
+            *(("bar", "a short story", "of no length"), ("again", "a library", LONG)),
+        ]
+    )
+    packages = "Package: libfoo1\nSource: foo (1.2)\nSize: 3\n\nPackage: foo-dev\nSource: foo\n\n"
+    rows = package_index.parse(index, packages + "Package: bar\n\nPackage: again\n")
+    assert rows == [
+        ("again", f"{LONG}\n\n  * and more", "a library"),
+        ("foo", f"{LONG}to the letter\n\n  * and more", "its headers"),
+    ]
+
+
+def test_the_index_comes_through_apt_and_is_kept(tmp_path, cache, monkeypatch):
+    """A client of our own writes the indices of two archives where it is told to."""
+    entries = "\n".join(INDEX.format(f"p{i}", f"program {i}", f"{i} {LONG}") for i in range(40))
+    (tmp_path / "translation").write_text(entries)
+    (tmp_path / "packages").write_text("\n".join(f"Package: p{i}\n" for i in range(40)))
+    script = f"""#!/bin/sh
+for word; do case "$word" in Dir::State=*) lists="${{word#*=}}/lists";; esac; done
+{shutil.which("mkdir")} -p $lists
+{shutil.which("cp")} {tmp_path}/translation $lists/a_dists_b_main_i18n_Translation-en
+{shutil.which("cp")} {tmp_path}/packages $lists/a_dists_b_main_binary-amd64_Packages
+echo > $lists/a_dists_b-security_main_i18n_Translation-en
+"""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "apt-get").write_text(script)
+    (tmp_path / "bin" / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert len(package_index.descriptions()) == 40
+    (tmp_path / "bin" / "apt-get").unlink()
+    assert package_index.descriptions()[0][2] == "program 0"
+    shutil.rmtree(cache)
+    with pytest.raises(InputError, match="`apt-get` is not installed and brings Debian's package"):
+        package_index.descriptions()
+
+
+def test_glosses_are_read_of_wordnets_lines():
+    text = """  1 This software and database is being provided
+00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that which is perceived; "it was | seen"
+00020141 00 s 02 outback(a) 0 remote 0 001 & 00019912 a 0000 | inaccessible and sparse
+00002684 03 n 0a physical_object 0 object 0 000 | a "tangible" thing  
+"""
+    assert list(text_pairs.glosses(text)) == [
+        ("entity", "that which is perceived"),
+        ("outback", "inaccessible and sparse"),
+        ("physical object", 'a "tangible" thing'),
+    ]
+
+
+@pytest.fixture
+def few_pairs(monkeypatch):
+    rows = [(f"g{i % 50}", f"text {i} {'long ' * (i % 9)}", f"short {i}") for i in range(200)]
+    rows += [("g0", "one text of two sources", "x"), ("g1", "one text of two sources", "y")]
+    monkeypatch.setitem(text_pairs.PAIRS, "glosses", lambda: rows)
+    return rows
+
+
+def test_pairs_of_a_group_are_in_one_split(few_pairs):
+    train, test = (list(text_pairs.pairs("glosses", split).read()) for split in ("train", "test"))
+    group = {(text, short): name for name, text, short in few_pairs}
+    assert test and not {group[p] for p in train} & {group[p] for p in test}
+    assert not {text for text, _ in train} & {text for text, _ in test}
+
+
+def test_a_text_of_training_is_no_question_of_the_test(few_pairs, monkeypatch):
+    monkeypatch.setattr(text_pairs, "held_out", lambda names: {"g1"})
+    train, test = (dict(text_pairs.pairs("glosses", s).read()) for s in ("train", "test"))
+    assert "one text of two sources" in train and "one text of two sources" not in test
+    assert len(test) == 4
+
+
+def test_pairs_are_ended_and_filled_up(few_pairs):
+    options = {"tokenizer": "char", "input_length": 24, "target_length": 12}
+    train = datasets.load("glosses", "train", **options)
+    pairs = list(text_pairs.pairs("glosses", "train").read())
+    rows = train.arrays()
+    assert rows["inputs"].shape == (len(pairs), 24) and rows["targets"].shape == (len(pairs), 12)
+    for i, texts in enumerate(pairs):
+        for row, text in zip((rows["inputs"][i], rows["targets"][i]), texts, strict=True):
+            kept = text[: len(row) - 1]
+            assert train.tokenizer.decode(row) == kept
+            assert row[len(kept)] == train.tokenizer.end
+            assert np.all(row[len(kept) + 1 :] == train.tokenizer.pad)
+    assert (train.traits()["input_length"], train.traits()["target_length"]) == (24, 12)
+    assert train.traits()["vocabulary"] == train.tokenizer.size
+    with pytest.raises(InputError, match=r"data\.length is unknown; nearest: "):
+        datasets.load("glosses", "train", **options, length=3)
+
+
+def test_the_tokenizer_of_files_is_used(folder, tmp_path):
+    first = char(folder)
+    first.save(tmp_path)
+    (folder / "part1" / "29.txt").write_text("§")
+    again = char(folder, files=tmp_path)
+    assert again.tokenizer.fingerprint == first.tokenizer.fingerprint
+    assert char(folder).tokenizer.fingerprint != first.tokenizer.fingerprint
+    by_path = char(folder, tokenizer=str(tmp_path / "tokenizer.json"))
+    assert by_path.tokenizer.fingerprint == first.tokenizer.fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Frequencies(Method):
+    """The frequency of each token: the least that can be learned of texts."""
+
+    vocabulary: int
+    tokenizer: Tokenizer
+    optimizer: Any
+
+    def init_params(self, rng, batch):
+        return {"model": jnp.zeros(self.vocabulary)}
+
+    def objectives(self):
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params, state, batch, rng):
+        return -jnp.mean(jax.nn.log_softmax(params)[batch["tokens"]]), Aux()
+
+    def evaluate(self, state, batch, rng):
+        scores = jax.nn.log_softmax(state.params["model"])[batch["tokens"]]
+        return {"nll": -jnp.mean(scores, axis=-1)}
+
+    def sample(self, state, rng, *, count):
+        return {}
+
+
+def test_a_run_keeps_its_tokenizer_and_goes_on_with_it(folder, tmp_path, cache, monkeypatch):
+    monkeypatch.setitem(experiment.METHODS, "frequencies", Frequencies)
+    config = ConfigDict(
+        dict(
+            seed=0,
+            steps=4,
+            data=dict(name=str(folder), batch_size=4, tokenizer="char", length=16),
+            network=dict(name="mlp", hidden=(4,)),
+            method=dict(name="frequencies"),
+            optimizer=dict(name="adam", learning_rate=0.1),
+            mesh=dict(data=-1, fsdp=1, tensor=1),
+            checkpoint=dict(every_steps=2, keep=2),
+            log=dict(every_steps=1),
+            sample=dict(every_steps=0, count=0),
+            evaluate=dict(count=0, batch_size=32),
+        )
+    )
+    run.run(config, tmp_path / "run")
+    kept = (tmp_path / "run" / "tokenizer.json").read_text()
+    # Neither the cache nor the corpus is as it was, and a new tokenizer would have one more token.
+    shutil.rmtree(cache)
+    (folder / "part1" / "29.txt").write_text("§ " * 9)
+    again, state = run.restore(tmp_path / "run")
+    assert again.train_data.tokenizer.json == again.method.tokenizer.json == kept
+    assert again.method.vocabulary == len(state.params["model"])
+    assert run.metrics_on_test(again, state)["nll"].mean < np.log(again.method.vocabulary)
+    assert run.run(config, tmp_path / "run").step == 4
+    assert (tmp_path / "run" / "tokenizer.json").read_text() == kept
