@@ -12,7 +12,7 @@ from research.sampling.decoding import Decoder
 V, D, LENGTH = 5, 6, 64
 
 
-def parameters(seed, scale=1.5):
+def parameters(seed, scale=0.8):
     """Of a model of order 2: a hidden state for each pair of tokens, before V if there is none."""
     one, two = jax.random.split(jax.random.key(seed))
     return {
