@@ -1,0 +1,17 @@
+"""Decoding: text from a language model, one file a strategy, over the model's cache."""
+
+from research.sampling.decoding.automata import Automaton, grammar, regular_expression
+from research.sampling.decoding.generation import Continuation, generate, stream
+from research.sampling.decoding.model import Decoder
+from research.sampling.decoding.strategies import STRATEGIES
+
+__all__ = [
+    "STRATEGIES",
+    "Automaton",
+    "Continuation",
+    "Decoder",
+    "generate",
+    "grammar",
+    "regular_expression",
+    "stream",
+]

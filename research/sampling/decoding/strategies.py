@@ -1,0 +1,189 @@
+"""The strategies by name: each checks its settings and starts a session that writes on."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Key
+
+from research.errors import InputError
+from research.sampling.decoding import beam, contrastive, sampler, speculative
+from research.sampling.decoding.automata import Automaton
+from research.sampling.decoding.filters import Filters, check
+from research.sampling.decoding.model import Decoder, Params, Tokens
+from research.sampling.decoding.prompts import padded
+
+GUIDANCE = 1.5  # of negative prompts without a scale
+
+
+class Task(NamedTuple):
+    """What every strategy is given; `end` is -1 where no token ends a text."""
+
+    decoder: Decoder
+    params: Params
+    prompts: Sequence[Tokens]
+    rng: Key[Array, ""]
+    new_tokens: int
+    end: int
+
+
+class Session(NamedTuple):
+    """A strategy under way. Its state is a cache and its progress, of which one part is a `Text`.
+
+    advance(state, until): the state after each row has `until` tokens or has ended; it takes the
+      given one's memory.
+    """
+
+    state: tuple[Any, Any]
+    advance: Callable[[tuple[Any, Any], int], tuple[Any, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """How it begins, and its settings' defaults; those of None must be given or are not used."""
+
+    begin: Callable[..., Session]
+    settings: Mapping[str, Any]
+
+
+def sampled(
+    task: Task,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float,
+    constraint: Automaton | None,
+    negative_prompts: Sequence[Tokens] | None,
+    guidance: float | None,
+) -> Session:
+    """Draws token by token, or takes the likeliest (temperature 0)."""
+    decoder, params, prompts, rng, new_tokens, end = task
+    filters = Filters(temperature, top_k, top_p, min_p)
+    check(filters, decoder.vocabulary)
+    if not repetition_penalty > 0:
+        raise InputError(f"repetition_penalty is {repetition_penalty}; it must be above 0")
+    if constraint is not None:
+        check_constraint(task, constraint)
+    if negative_prompts is not None:
+        if len(negative_prompts) != len(prompts):
+            given = f"{len(negative_prompts)} negative prompts for {len(prompts)} prompts"
+            raise InputError(f"there are {given}; give one for each")
+        guidance = GUIDANCE if guidance is None else guidance
+        pairs = zip(prompts, negative_prompts, strict=True)
+        prompts = [prompt for pair in pairs for prompt in pair]
+    elif guidance is not None:
+        raise InputError("guidance needs negative_prompts, one for each prompt")
+
+    settings = sampler.Settings(filters, float(repetition_penalty), guidance)
+    read, capacity = padded(decoder, prompts, new_tokens)
+    state = sampler.start(decoder, settings, params, read, constraint, capacity=capacity)
+
+    def advance(state: tuple[Any, Any], until: int) -> tuple[Any, Any]:
+        lengths = {"end": end, "until": until, "new_tokens": new_tokens}
+        return sampler.advance(decoder, settings, params, constraint, *state, rng, **lengths)
+
+    return Session(state, advance)
+
+
+def check_constraint(task: Task, constraint: Automaton) -> None:
+    if len(constraint.class_V) != task.decoder.vocabulary:
+        raise InputError(
+            f"the constraint is over {len(constraint.class_V)} tokens; "
+            f"the model has {task.decoder.vocabulary}"
+        )
+    if constraint.end != task.end:
+        raise InputError(f"the constraint's end token is {constraint.end}, not end={task.end}")
+    shortest = int(constraint.far_S[constraint.start])
+    if shortest > task.new_tokens:
+        raise InputError(
+            f"the constraint's shortest text has {shortest} tokens; new_tokens is {task.new_tokens}"
+        )
+
+
+def beam_searched(task: Task, *, beams: int, length_penalty: float) -> Session:
+    """The whole search is the session's first step."""
+    decoder, params, prompts, _, new_tokens, end = task
+    if beams < 1:
+        raise InputError(f"beams is {beams}; it must be at least 1")
+    if not length_penalty >= 0:
+        raise InputError(f"length_penalty is {length_penalty}; it must be at least 0")
+    read, capacity = padded(decoder, prompts, new_tokens)
+    state = beam.start(decoder, params, read, beams=beams, capacity=capacity)
+    settings = {"alpha": float(length_penalty), "end": end, "new_tokens": new_tokens}
+    return Session(state, lambda state, _: beam.search(decoder, params, *state, **settings))
+
+
+def contrasted(task: Task, *, top_k: int, alpha: float) -> Session:
+    """Deterministic: `rng` is not used."""
+    decoder, params, prompts, _, new_tokens, end = task
+    check(Filters(top_k=top_k), decoder.vocabulary)
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}; it must be from 0 to 1")
+    read, capacity = padded(decoder, prompts, new_tokens)
+    state = contrastive.start(decoder, params, read, top_k=top_k, capacity=capacity)
+
+    def advance(state: tuple[Any, Any], until: int) -> tuple[Any, Any]:
+        settings = {"top_k": top_k, "alpha": float(alpha), "end": end, "until": until}
+        return contrastive.advance(decoder, params, *state, **settings)
+
+    return Session(state, advance)
+
+
+def speculated(
+    task: Task,
+    *,
+    draft: Decoder | None,
+    draft_params: Params,
+    draft_tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
+) -> Session:
+    """The target is the task's decoder."""
+    target, params, prompts, rng, new_tokens, end = task
+    if draft is None or draft_params is None:
+        raise InputError("speculative needs draft, a decoder, and draft_params")
+    if draft.vocabulary != target.vocabulary:
+        sizes = f"{draft.vocabulary} and {target.vocabulary}"
+        raise InputError(f"draft and model must have one vocabulary; theirs have {sizes} tokens")
+    if target.rewind is None or draft.rewind is None:
+        raise InputError("speculative needs models that can rewind; a recurrent one can't")
+    if draft_tokens < 1:
+        raise InputError(f"draft_tokens is {draft_tokens}; it must be at least 1")
+    filters = Filters(temperature, top_k, top_p, min_p)
+    check(filters, target.vocabulary)
+    padded(draft, prompts, new_tokens)
+    read, capacity = padded(target, prompts, new_tokens)
+    models, both = speculative.Models(target, draft), (params, draft_params)
+    state = speculative.start(models, both, read, capacity=min(capacity, draft.length))
+
+    def advance(state: tuple[Any, Any], until: int) -> tuple[Any, Any]:
+        lengths = {"end": end, "until": until, "new_tokens": new_tokens}
+        return speculative.advance(
+            models, filters, both, *state, rng, draft_tokens=draft_tokens, **lengths
+        )
+
+    return Session(state, advance)
+
+
+SHAPED = {
+    "repetition_penalty": 1.0,
+    "constraint": None,
+    "negative_prompts": None,
+    "guidance": None,
+}
+FILTERED = {"temperature": 1.0, "top_k": None, "top_p": None, "min_p": None}
+DRAFT = {"draft": None, "draft_params": None, "draft_tokens": 4}
+STRATEGIES = {
+    "greedy": Strategy(sampled, SHAPED),
+    "temperature": Strategy(sampled, {"temperature": 1.0, **SHAPED}),
+    "top_k": Strategy(sampled, {"top_k": 40, "temperature": 1.0, **SHAPED}),
+    "nucleus": Strategy(sampled, {"top_p": 0.95, "temperature": 1.0, **SHAPED}),
+    "min_p": Strategy(sampled, {"min_p": 0.1, "temperature": 1.0, **SHAPED}),
+    "beam": Strategy(beam_searched, {"beams": 4, "length_penalty": 0.6}),
+    "contrastive": Strategy(contrasted, {"top_k": 5, "alpha": 0.6}),
+    "speculative": Strategy(speculated, DRAFT | FILTERED),
+}

@@ -1,0 +1,238 @@
+"""Sampling from a model: exact distributions, rows, ends, streams, programs and bad input."""
+
+import jax
+import numpy as np
+import pytest
+
+from research.errors import InputError
+from research.sampling.decoding import generate, grammar, stream
+from research.sampling.decoding.generation import begin
+from research.sampling.decoding.prompts import bucket
+from research.sampling.decoding.strategies import Task
+from tests.kernels.sampling_suite import check_frequencies, filtered
+from tests.sampling.language_models import (
+    CHAIN,
+    ORDER_2,
+    V,
+    counting,
+    index,
+    log_prob,
+    logits_after,
+    parameters,
+    sequences,
+)
+
+PARAMS = parameters(0)
+RNG = jax.random.key(1)
+PROMPT = [3, 1, 4]
+DRAWS = 6000
+FILTERS = {
+    "temperature": [dict(), dict(temperature=1.8)],
+    "top_k": [dict(top_k=2), dict(top_k=3, temperature=0.7)],
+    "nucleus": [dict(top_p=0.7), dict(top_p=0.9, temperature=1.4)],
+    "min_p": [dict(min_p=0.2), dict(min_p=0.05, temperature=2.0)],
+}
+CASES = [(strategy, settings) for strategy, many in FILTERS.items() for settings in many]
+
+
+def run(prompts, strategy, *, new_tokens=8, decoder=ORDER_2, params=PARAMS, rng=RNG, **settings):
+    return generate(
+        decoder, params, prompts, rng, new_tokens=new_tokens, strategy=strategy, **settings
+    )
+
+
+def drawn(strategy, count=2, **settings):
+    """Many continuations of one prompt."""
+    return run([PROMPT] * DRAWS, strategy, new_tokens=count, **settings)
+
+
+@pytest.mark.parametrize(("strategy", "settings"), CASES)
+def test_draws_have_the_filtered_distribution(strategy, settings):
+    found = drawn(strategy, **settings)
+    exact = sequences(lambda text, _: filtered(logits_after(PARAMS, text), **settings), PROMPT, 2)
+    check_frequencies(index(found.tokens_BxN), exact.ravel())
+    np.testing.assert_array_equal(found.lengths_B, 2)
+    of_model = [log_prob(PARAMS, PROMPT, tokens) for tokens in found.tokens_BxN[:50]]
+    np.testing.assert_allclose(found.log_probs_BxN[:50], of_model, atol=1e-5)
+
+
+def penalised(row, text, penalty):
+    seen = np.isin(np.arange(V), text)
+    return np.where(seen, np.where(row > 0, row / penalty, row * penalty), row)
+
+
+@pytest.mark.parametrize("settings", [dict(), dict(top_p=0.8)], ids=["plain", "nucleus"])
+def test_a_repetition_penalty_is_on_the_tokens_of_prompt_and_text(settings):
+    strategy = "nucleus" if settings else "temperature"
+    found = drawn(strategy, repetition_penalty=1.7, **settings)
+    exact = sequences(
+        lambda text, _: filtered(penalised(logits_after(PARAMS, text), text, 1.7), **settings),
+        PROMPT,
+        2,
+    )
+    assert np.any(logits_after(PARAMS, PROMPT)[PROMPT] > 0)
+    assert np.any(logits_after(PARAMS, PROMPT)[PROMPT] < 0)
+    check_frequencies(index(found.tokens_BxN), exact.ravel())
+
+
+def greedy_text(prompt, count, row_of):
+    text = list(prompt)
+    for _ in range(count):
+        text.append(int(np.argmax(row_of(text))))
+    return text[len(prompt) :]
+
+
+PROMPTS = [[2], [0, 4], [1, 1, 3], [4] * 16]
+
+
+def test_greedy_takes_the_likeliest_after_prompts_of_any_length():
+    found = run(PROMPTS, "greedy")
+    for prompt, tokens, log_probs in zip(
+        PROMPTS, found.tokens_BxN, found.log_probs_BxN, strict=True
+    ):
+        assert tokens.tolist() == greedy_text(prompt, 8, lambda text: logits_after(PARAMS, text))
+        np.testing.assert_allclose(log_probs, log_prob(PARAMS, prompt, tokens), atol=1e-5)
+
+
+def test_greedy_with_a_penalty():
+    found = run(PROMPTS, "greedy", repetition_penalty=3.0)
+    for prompt, tokens in zip(PROMPTS, found.tokens_BxN, strict=True):
+        expected = greedy_text(
+            prompt, 8, lambda text: penalised(logits_after(PARAMS, text), text, 3.0)
+        )
+        assert tokens.tolist() == expected
+
+
+NEGATIVE = [[1], [3, 3], [0, 2, 2, 1], [2]]
+
+
+@pytest.mark.parametrize("guidance", [None, 0.0, 1.0, 4.0])
+def test_guidance_combines_the_logits_after_both_prompts(guidance):
+    """1 is the model after its prompt, 0 after the negative one; 1.5 without a scale."""
+    scale = 1.5 if guidance is None else guidance
+    found = run(PROMPTS, "greedy", negative_prompts=NEGATIVE, guidance=guidance)
+    for prompt, negative, tokens in zip(PROMPTS, NEGATIVE, found.tokens_BxN, strict=True):
+
+        def row_of(text, prompt=prompt, negative=negative):
+            against = logits_after(PARAMS, [*negative, *text[len(prompt) :]])
+            return against + scale * (logits_after(PARAMS, text) - against)
+
+        assert tokens.tolist() == greedy_text(prompt, 8, row_of)
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+    one = run([[2], [0, 4], [1, 1, 3]], "nucleus", repetition_penalty=1.2, end=3)
+    other = run([[4, 4, 4, 4, 4], [0, 4], [3]], "nucleus", repetition_penalty=1.2, end=3)
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine[1], theirs[1])
+    assert not np.array_equal(one.tokens_BxN[0], other.tokens_BxN[0])
+
+
+def test_the_end_token_ends_a_row():
+    free = run([PROMPT] * 40, "temperature", new_tokens=12)
+    found = run([PROMPT] * 40, "temperature", new_tokens=12, end=2)
+    assert len(set(found.lengths_B.tolist())) > 4
+    for mine, length, theirs in zip(
+        found.tokens_BxN, found.lengths_B, free.tokens_BxN, strict=True
+    ):
+        where = np.flatnonzero(theirs == 2)
+        assert length == (where[0] + 1 if len(where) else 12)
+        np.testing.assert_array_equal(mine[:length], theirs[:length])
+        np.testing.assert_array_equal(mine[length:], 0)
+    beyond = np.arange(12) >= found.lengths_B[:, None]
+    np.testing.assert_array_equal(found.log_probs_BxN[beyond], 0)
+
+
+def test_the_loop_stops_when_all_rows_have_ended():
+    likeliest = greedy_text(PROMPT, 1, lambda text: logits_after(PARAMS, text))[0]
+    task = Task(ORDER_2, PARAMS, [PROMPT] * 2, RNG, 40, likeliest)
+    session = begin(task, "greedy", {})
+    assert session.advance(session.state, 40)[1].step == 1
+
+
+@pytest.mark.parametrize("block", [1, 3, 8, 50])
+def test_a_stream_is_what_is_generated(block):
+    whole = run(PROMPTS, "nucleus", new_tokens=11, end=2)
+    parts = list(
+        stream(ORDER_2, PARAMS, PROMPTS, RNG, new_tokens=11, end=2, block=block, top_p=0.95)
+    )
+    assert len(parts) == -(-whole.lengths_B.max() // block)
+    for row, length in enumerate(whole.lengths_B):
+        joined = np.concatenate([part[row] for part in parts])
+        np.testing.assert_array_equal(joined, whole.tokens_BxN[row, :length])
+
+
+def test_lengths_of_one_bucket_share_their_programs():
+    traces = []
+    decoder = counting(traces)
+    run([[1, 2]], "nucleus", decoder=decoder, new_tokens=9)
+    first = list(traces)
+    assert first == [(1, 16), (1, 1)]
+    run([[1] * 7], "nucleus", decoder=decoder, new_tokens=5, end=3, rng=jax.random.key(5))
+    list(stream(decoder, PARAMS, [[4]], RNG, new_tokens=12, block=5))
+    assert traces == first
+    run([[1] * 17], "nucleus", decoder=decoder, new_tokens=5)
+    assert traces == [*first, (1, 32), (1, 1)]
+
+
+def test_buckets_are_powers_of_two_within_the_context():
+    assert [bucket(n, 1000) for n in (1, 16, 17, 32, 33, 600)] == [16, 16, 32, 32, 64, 1000]
+
+
+def test_a_text_may_fill_the_context():
+    found = run([[1] * 40], "greedy", new_tokens=24)
+    assert found.tokens_BxN[0].tolist() == greedy_text(
+        [1] * 40, 24, lambda text: logits_after(PARAMS, text)
+    )
+
+
+def test_weights_that_are_not_finite_are_named():
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, PARAMS)
+    with pytest.raises(InputError, match="prompt 0: the model's logits are not finite"):
+        run([[1]], "nucleus", params=broken)
+
+
+ALL = grammar([dict.fromkeys(range(V), 0)], {0}, V + 1, end=0)
+BAD = {
+    "no strategy 'nucleos'; nearest: nucleus": dict(strategy="nucleos"),
+    "nucleus takes no setting 'topp'; nearest: top_p": dict(topp=0.9),
+    "greedy takes no setting 'temperature'": dict(strategy="greedy", temperature=0.5),
+    "beam takes no setting 'constraint'": dict(strategy="beam", constraint=ALL),
+    "top_p must be above 0 and at most 1, got 2.0": dict(top_p=2.0),
+    "top_k must be an integer from 1 to V = 5, got 9": dict(strategy="top_k", top_k=9),
+    "min_p must be from 0 to 1": dict(strategy="min_p", min_p=-1.0),
+    "temperature must be 0, or finite": dict(temperature=-1.0),
+    "repetition_penalty is 0.0; it must be above 0": dict(repetition_penalty=0.0),
+    "guidance needs negative_prompts": dict(guidance=2.0),
+    "there are 2 negative prompts for 1 prompts": dict(negative_prompts=[[1], [2]]),
+    "prompt 1 is empty": dict(negative_prompts=[[]]),
+    "there is no prompt": dict(prompts=[]),
+    "prompt 0 is empty": dict(prompts=[[]]),
+    "prompt 1 has token 5; the model's are 0 to 4": dict(prompts=[[1], [5]]),
+    "prompt 0 has 60 tokens: with 8 new ones that is 68, and the model takes 64": dict(
+        prompts=[[1] * 60]
+    ),
+    "new_tokens is 0": dict(new_tokens=0),
+    "end is 5; the model's tokens are below 5": dict(end=5),
+    "the constraint is over 6 tokens; the model has 5": dict(constraint=ALL, end=0),
+    "beams is 0": dict(strategy="beam", beams=0),
+    "length_penalty is -1.0": dict(strategy="beam", length_penalty=-1.0),
+    "alpha is 2.0": dict(strategy="contrastive", alpha=2.0),
+    "speculative needs draft, a decoder": dict(strategy="speculative"),
+    "models that can rewind": dict(strategy="speculative", draft=CHAIN, draft_params=PARAMS),
+    "draft_tokens is 0": dict(
+        strategy="speculative", draft=ORDER_2, draft_params=PARAMS, draft_tokens=0
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_input_is_one_line(message):
+    asked = {"prompts": [[1]], "strategy": "nucleus", **BAD[message]}
+    with pytest.raises(InputError) as error:
+        run(**asked)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    if "strategy" not in message:
+        new_tokens = asked.pop("new_tokens", 8)
+        with pytest.raises(InputError):
+            stream(ORDER_2, PARAMS, asked.pop("prompts"), RNG, new_tokens=new_tokens, **asked)
