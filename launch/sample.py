@@ -2,10 +2,12 @@
 
 python -m launch.sample --workdir=runs/digits --count=64 --solver=ddim --steps=50 --guidance=2 \
     --out=samples.png
+python -m launch.sample --workdir=runs/shakespeare --prompt="ROMEO." --strategy=nucleus --top_p=0.9
 
 Beside the flags below, each keyword argument of the method's `sample` is a flag (a wrong one is
 answered with the right ones); what is not given is as the run's config has it. What is drawn after
-examples, as a painting is, is drawn after those of the test set, from the first on.
+examples, as a painting is, is drawn after those of the test set, from the first on. One text is
+printed as it comes, unless --out names a file.
 """
 
 import inspect
@@ -21,29 +23,40 @@ from launch import command
 from research.errors import InputError, nearest
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.", required=True)
-COUNT = flags.DEFINE_integer("count", 64, "How many to draw.", lower_bound=1)
+COUNT = flags.DEFINE_integer(
+    "count", None, "How many to draw; by default 64, and of texts 1.", lower_bound=1
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 OUT = flags.DEFINE_string(
-    "out", None, "The file to write, PNG or GIF; by default in WORKDIR/samples."
+    "out", None, "The file to write, PNG, GIF or TXT; by default in WORKDIR/samples."
 )
 
 
 def main(argv: list[str]) -> None:
     from research.run import restore
     from research.training import pictures
+    from research.training.method import TextWriter
 
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
-    asked = sampling_options(argv[1:], experiment.method.sample) | {"count": COUNT.value}
-    options = experiment.sample_options(**asked)
-    artefacts = experiment.method.sample(state, jax.random.key(SEED.value), **options)
+    method, rng = experiment.method, jax.random.key(SEED.value)
+    asked = sampling_options(argv[1:], method.sample)
+    count = COUNT.value or (1 if isinstance(method, TextWriter) else 64)
+    options = experiment.sample_options(**asked, count=count)
+    if isinstance(method, TextWriter) and count == 1 and OUT.value is None:
+        del options["count"]
+        for piece in method.stream(state, rng, **options):
+            print(piece, end="", flush=True)
+        print()
+        return
+    artefacts = method.sample(state, rng, **options)
     shown = [name for name in artefacts if pictures.kind(name)]
     stem = pathlib.Path(OUT.value or workdir / "samples" / "sample").with_suffix("")
     for name in shown:
         # One artefact has the name asked for, several are told apart.
         own = stem if len(shown) == 1 else stem.with_name(f"{stem.name}_{name}")
         path = pictures.save(name, artefacts[name], own)
-        print(f"{COUNT.value} samples of step {int(state.step)}: {path}")
+        print(f"{count} samples of step {int(state.step)}: {path}")
 
 
 def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> dict[str, Any]:

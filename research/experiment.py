@@ -19,6 +19,7 @@ from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.methods.gan import GAN
+from research.methods.language_model import LanguageModel
 from research.methods.ppo import PPO
 from research.methods.vae import VAE
 from research.networks.actor_critic import ActorCritic
@@ -28,6 +29,7 @@ from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.painter import Painter
+from research.networks.transformer import Transformer
 from research.networks.unet import UNet
 from research.training.execution import state_layout
 from research.training.loop import train
@@ -51,12 +53,14 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "mlp_decoder": MLPDecoder,
     "actor_critic": ActorCritic,
     "painter": Painter,
+    "transformer": Transformer,
 }
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
     "diffusion": Diffusion,
     "edm": EDM,
     "gan": GAN,
+    "language_model": LanguageModel,
     "vae": VAE,
     "ppo": PPO,
 }

@@ -104,7 +104,7 @@ class Estimate(NamedTuple):
 
 
 def metrics_on_test(experiment: Experiment, state: TrainState) -> dict[str, Estimate]:
-    """The method's per-example metrics over the whole test set."""
+    """The method's per-example metrics over the whole test set, weighted if it says how."""
     evaluate = jax.jit(experiment.method.evaluate)
     rng = named(jax.random.key(experiment.seed), "evaluate")
     parts: dict[str, list[np.ndarray]] = {}
@@ -115,10 +115,19 @@ def metrics_on_test(experiment: Experiment, state: TrainState) -> dict[str, Esti
         for name, values in metrics.items():
             parts.setdefault(name, []).append(np.asarray(values)[valid])
     examples = {name: np.concatenate(values) for name, values in parts.items()}
-    return {
-        name: Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))), len(x))
-        for name, x in examples.items()
-    }
+    weight = examples.pop("weight", None)
+    return {name: estimate(values, weight) for name, values in examples.items()}
+
+
+def estimate(values: np.ndarray, weight: np.ndarray | None = None) -> Estimate:
+    """The weighted mean of examples, by default all of one weight.
+
+    The error is that of a ratio of two means over independent examples.
+    """
+    share = np.ones(len(values)) if weight is None else weight / weight.mean()
+    mean = float(np.mean(share * values))
+    deviation = share * (values - mean)
+    return Estimate(mean, float(deviation.std(ddof=1) / np.sqrt(len(values))), len(values))
 
 
 def draw(

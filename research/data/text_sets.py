@@ -33,14 +33,15 @@ class TextSet(_Tokenized):
 
     Segment 0 is padding, and positions begin anew with each segment. `bytes_per_token` is of the
     split's whole text, in UTF-8, over all its tokens, the `end` of each document among them: what
-    bits a byte are made with.
+    bits a byte are made with. Unless `packed`, all of a row is one segment.
     """
 
     length: int
     bytes_per_token: float
+    packed: bool
 
     def traits(self) -> dict[str, Any]:
-        own = {"length": self.length, "bytes_per_token": self.bytes_per_token}
+        own = {name: getattr(self, name) for name in ("length", "bytes_per_token", "packed")}
         return super().traits() | own
 
 
@@ -109,6 +110,7 @@ def load(
         tokenizer=made,
         length=length,
         bytes_per_token=stream.size / count,
+        packed=packing == "documents",
     )
 
 

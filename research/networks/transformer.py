@@ -171,15 +171,19 @@ class Transformer(nn.Module):
             layers.append(own)
         return self.finish(carry), Cache(cache.lengths_B + counts, tuple(layers), cache.memory)
 
-    def empty_cache(self, batch: int, capacity: int, memory: Memory | None = None) -> Cache:
+    @nn.nowrap
+    def empty_cache(self, batch: int, capacity: int) -> Cache:
         """A cache of nothing, for `capacity` tokens a row."""
         layer = self.layer()
         empty = jnp.zeros((batch, capacity, layer.groups, layer.size), self.dtype)
-        seen = None
-        if memory is not None:
-            seen = tuple((block.keys_values(memory), memory) for block in self.blocks)
-        return Cache(jnp.zeros(batch, jnp.int32), ((empty, empty),) * self.layers, seen)
+        return Cache(jnp.zeros(batch, jnp.int32), ((empty, empty),) * self.layers)
 
+    def remember(self, cache: Cache, memory: Memory) -> Cache:
+        """The cache with what a decoder will see of an encoder's output."""
+        keys_values = tuple((block.keys_values(memory), memory) for block in self.blocks)
+        return dataclasses.replace(cache, memory=keys_values)
+
+    @nn.nowrap
     def layer(self) -> Layer:
         own = {
             f.name: getattr(self, f.name) for f in dataclasses.fields(Layer) if f.name != "rotary"
@@ -189,8 +193,9 @@ class Transformer(nn.Module):
 
     def stack(self, layer: Layer) -> list[Any]:
         """The layers, or one that stands for all of them."""
-        keep = dict(prevent_cse=not self.scan, static_argnums=(6,))
-        block: Any = nn.remat(Block, **keep) if self.remat else Block
+        block: Any = Block
+        if self.remat:
+            block = nn.remat(Block, prevent_cse=not self.scan, static_argnums=(6,))
         if not self.scan:
             return [block(layer, name=f"block{i}") for i in range(self.layers)]
         scanned = nn.scan(

@@ -131,8 +131,16 @@ class SelfAttention(nn.Module):
 
     def __call__(self, x_BxTxD: Any, positions: Any, segments: Any, bias: Any) -> Any:
         q, k, v = self.project(x_BxTxD, positions)
-        seen = dict(causal=self.layer.causal, segment_ids=segments, bias=bias)
-        return self.merge(attention(q, k, v, scale=self.layer.attention_scale, **seen))
+        out = attention(
+            q,
+            k,
+            v,
+            causal=self.layer.causal,
+            segment_ids=segments,
+            bias=bias,
+            scale=self.layer.attention_scale,
+        )
+        return self.merge(out)
 
     def decode(self, x_BxTxD: Any, counts_B: Any, lengths_B: Any, cache: Any, bias: Any) -> Any:
         """The same for tokens that follow `lengths` cached ones; also the cache with theirs.
@@ -140,16 +148,15 @@ class SelfAttention(nn.Module):
         `bias` hides from each query what comes after it; None where the only query is the last.
         """
         q, *new = self.project(x_BxTxD, lengths_B[:, None] + jnp.arange(x_BxTxD.shape[1]))
-        cache = tuple(
+        keys, values = (
             appended(old, rows, lengths_B, counts_B) for old, rows in zip(cache, new, strict=True)
         )
+        scale = self.layer.attention_scale
         if bias is None:
-            out = decode_attention(
-                q[:, 0], *cache, lengths_B + 1, scale=self.layer.attention_scale
-            )[:, None]
+            out = decode_attention(q[:, 0], keys, values, lengths_B + 1, scale=scale)[:, None]
         else:
-            out = attention(q, *cache, bias=bias, scale=self.layer.attention_scale)
-        return self.merge(out), cache
+            out = attention(q, keys, values, bias=bias, scale=scale)
+        return self.merge(out), (keys, values)
 
     def project(self, x_BxTxD: Any, positions: Any) -> tuple[Any, Any, Any]:
         heads, groups = self.layer.heads, self.layer.groups

@@ -66,14 +66,17 @@ class TensorBoardWriter(Writer):
             self._writer.add_scalar(name, value, step)
 
     def artefact(self, step: int, name: str, values: Any) -> None:
-        self._writer.add_image(name, pictures.still(name, values), step, dataformats="HWC")
+        if pictures.kind(name) == "texts":
+            self._writer.add_text(name, "\n\n".join(f"    {text}" for text in values), step)
+        else:
+            self._writer.add_image(name, pictures.still(name, values), step, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()
 
 
 class PictureWriter(Writer):
-    """Writes each artefact as `directory/NAME_STEP.png`, or `.gif` where it moves."""
+    """Writes each artefact as `directory/NAME_STEP.png`, `.gif` where it moves, `.txt` of texts."""
 
     def __init__(self, directory: pathlib.Path):
         self._directory = directory

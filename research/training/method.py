@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -59,7 +59,10 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
-        """Per-example metrics, each of shape (B,)."""
+        """Per-example metrics, each of shape (B,).
+
+        A `weight` among them is what each example counts in the means of the others.
+        """
 
     @abc.abstractmethod
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
@@ -99,6 +102,14 @@ class LatentVariable(Method):
     @abc.abstractmethod
     def decode(self, state: TrainState, z: Float[Array, "B L"]) -> Float[Array, "B H W C"]:
         """The mean images in [-1, 1] of latents."""
+
+
+class TextWriter(Method):
+    """A method that writes text."""
+
+    @abc.abstractmethod
+    def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
+        """The first of `sample`'s texts in pieces, as it is written; with `sample`'s options."""
 
 
 def play(

@@ -20,6 +20,7 @@ def optimizer(
     total_steps: int,
     schedule: str = "constant",
     warmup_steps: int = 0,
+    final_rate: float = 0.0,
     clip_norm: float | None = None,
     weight_decay: float = 0.0,
     decayed: str = r"kernel$",
@@ -38,7 +39,8 @@ def optimizer(
         with a weight decay is adamw.
       learning_rate: the schedule's peak.
       total_steps: where a cosine schedule ends, in optimizer steps.
-      schedule: constant or cosine, after `warmup_steps` of linear warm-up.
+      schedule: constant or cosine, after `warmup_steps` of linear warm-up; the cosine ends at
+        `final_rate` of the peak.
       clip_norm: the gradient's largest global norm.
       decayed: parameters whose path, as `params/Dense_0/kernel`, matches are decayed.
       rates: (pattern, factor): the first pattern found in a path scales its learning rate.
@@ -57,7 +59,11 @@ def optimizer(
     if name not in directions:
         raise InputError(f"optimizer.name={name!r} is unknown; {nearest(name, directions)}")
     rate = learning_rate_schedule(
-        schedule, peak=learning_rate, warmup_steps=warmup_steps, total_steps=total_steps
+        schedule,
+        peak=learning_rate,
+        warmup_steps=warmup_steps,
+        total_steps=total_steps,
+        final_rate=final_rate,
     )
     links = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
@@ -74,12 +80,14 @@ def optimizer(
 
 
 def learning_rate_schedule(
-    name: str, *, peak: float, warmup_steps: int, total_steps: int
+    name: str, *, peak: float, warmup_steps: int, total_steps: int, final_rate: float = 0.0
 ) -> optax.Schedule:
-    """Linear warm-up from 0 to `peak`, then constant, or a cosine to 0 at `total_steps`."""
+    """Linear warm-up from 0 to `peak`, then constant, or a cosine that ends at `total_steps`."""
     schedules: dict[str, Callable[[], optax.Schedule]] = {
         "constant": lambda: optax.constant_schedule(peak),
-        "cosine": lambda: optax.cosine_decay_schedule(peak, max(total_steps - warmup_steps, 1)),
+        "cosine": lambda: optax.cosine_decay_schedule(
+            peak, max(total_steps - warmup_steps, 1), alpha=final_rate
+        ),
     }
     if name not in schedules:
         raise InputError(f"optimizer.schedule={name!r} is unknown; {nearest(name, schedules)}")

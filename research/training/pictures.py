@@ -1,4 +1,4 @@
-"""Pictures of what methods draw: grids of images, points in the plane, frames that move."""
+"""What methods draw, to look at: grids of images, points in the plane, moving frames, texts."""
 
 import math
 import pathlib
@@ -11,23 +11,26 @@ from PIL import Image
 from research.errors import InputError
 from research.evaluation.figures import square_picture
 
-KINDS = ("images", "points", "frames")
+KINDS = ("images", "points", "frames", "texts")
+SUFFIXES = {"frames": ".gif", "texts": ".txt"}  # others are .png
+RULE = "\n" + 80 * "-" + "\n"
 FRAME_MS, LAST_FRAME_MS = 40, 2000
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
 
 def kind(name: str) -> str | None:
-    """The kind of an artefact, its name's last word; None for what is no picture, as `labels`.
+    """The kind of an artefact, its name's last word; None for what is not shown, as `labels`.
 
-    `images` are (N, H, W, C) in [-1, 1], `points` (N, 2), `frames` (N, T, H, W, C) in [-1, 1].
+    `images` are (N, H, W, C) in [-1, 1], `points` (N, 2), `frames` (N, T, H, W, C) in [-1, 1],
+    `texts` N strings.
     """
     word = name.rsplit("_", 1)[-1]
     return word if word in KINDS else None
 
 
 def still(name: str, values: Any) -> Picture:
-    """An artefact as one picture; of frames the last."""
+    """An artefact as one picture; of frames the last. Texts have none."""
     values = np.asarray(values)
     if kind(name) == "points":
         return scatter(values)
@@ -35,10 +38,12 @@ def still(name: str, values: Any) -> Picture:
 
 
 def save(name: str, values: Any, stem: pathlib.Path) -> pathlib.Path:
-    """Writes an artefact as STEM.png, or STEM.gif where it moves, and returns the path."""
-    path = stem.with_suffix(".gif" if kind(name) == "frames" else ".png")
+    """Writes an artefact as STEM.png, .gif where it moves, .txt of texts, and returns the path."""
+    path = stem.with_suffix(SUFFIXES.get(kind(name) or "", ".png"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    if kind(name) == "frames":
+    if kind(name) == "texts":
+        path.write_text(RULE.join([*values, ""]), encoding="utf-8")
+    elif kind(name) == "frames":
         first, *rest = [Image.fromarray(image_grid(now)) for now in np.swapaxes(values, 0, 1)]
         durations = [*[FRAME_MS] * len(rest), LAST_FRAME_MS]
         first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
