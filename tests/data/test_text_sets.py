@@ -200,6 +200,14 @@ def test_a_wrong_option_is_one_line(folder, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_the_longest_row_is_the_whole_split(folder):
+    count = len(char(folder).arrays()["tokens"]) + 16
+    assert char(folder, length=count - 1).arrays()["tokens"].shape == (1, count)
+    for kind in ("windows", "documents"):
+        with pytest.raises(InputError, match=f"so it is at most {count - 1}"):
+            char(folder, length=count, packing=kind)
+
+
 def test_a_missing_option_and_one_that_images_lack():
     with pytest.raises(InputError, match=r"data\.tokenizer is missing"):
         datasets.load("shakespeare", "train", length=3)
@@ -290,17 +298,25 @@ LONG = "does all that one may ask of such a program, " * 6
 
 
 def test_descriptions_are_pairs_by_source_package():
-    index = "\n".join(
-        INDEX.format(*entry)
-        for entry in [
-            *(("libfoo1", "a library", LONG), ("foo-dev", "its headers", LONG + "to the letter")),
-            *(("bar", "a short story", "of no length"), ("again", "a library", LONG)),
+    entries = [
+        ("again", "a library", LONG),
+        ("libfoo1", "a library", LONG),
+        ("foo-dev", "its headers", LONG + "to the letter"),
+        ("foo-data", "its data", LONG + "bit by bit"),
+        ("bar", "a short story", "of no length"),
+    ]
+    packages = "\n".join(
+        [
+            "Package: again\n",
+            "Package: libfoo1\nSource: foo (1.2)\nSize: 3\n",
+            "Package: foo-dev\nSource: foo (1.2)\n",
+            "Package: foo-data\nSource: foo\n",
         ]
     )
-    packages = "Package: libfoo1\nSource: foo (1.2)\nSize: 3\n\nPackage: foo-dev\nSource: foo\n\n"
-    rows = package_index.parse(index, packages + "Package: bar\n\nPackage: again\n")
-    assert rows == [
+    index = "\n".join(INDEX.format(*entry) for entry in entries)
+    assert package_index.parse(index, packages) == [
         ("again", f"{LONG}\n\n  * and more", "a library"),
+        ("foo", f"{LONG}bit by bit\n\n  * and more", "its data"),
         ("foo", f"{LONG}to the letter\n\n  * and more", "its headers"),
     ]
 
