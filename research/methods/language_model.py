@@ -174,7 +174,7 @@ class LanguageModel(TextWriter):
         regex: str | None = None,
         negative_prompt: str | None = None,
         **settings: Any,
-    ) -> Iterator[list[np.ndarray]]:
+    ) -> Iterator[list[list[int]]]:
         """What each text has more, `block` tokens at a time, up to and without its end token."""
         end = self.tokenizer.end
         if regex is not None:
@@ -197,7 +197,7 @@ class LanguageModel(TextWriter):
                 new = [row[:0] if done else row for row, done in zip(rows, ended, strict=True)]
                 ended |= [end in row for row in new]
                 texts = [[*text, *row.tolist()] for text, row in zip(texts, new, strict=True)]
-                yield [row[row != end] for row in new]
+                yield [row[row != end].tolist() for row in new]
             new_tokens -= now
             kept = self.length // 2
             texts = [text[-kept:] for text in texts]

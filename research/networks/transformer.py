@@ -230,8 +230,8 @@ class Transformer(nn.Module):
         return jnp.moveaxis(self.relative_table[bucket], -1, 1)
 
     def start(self, x: Any) -> tuple[Any, Any]:
-        x = x.astype(jnp.float32)
-        return (jnp.zeros_like(x), x) if self.norm_first else (x, None)
+        x = x.astype(self.dtype)
+        return (jnp.zeros(x.shape, jnp.float32), x) if self.norm_first else (x, None)
 
     def finish(self, carry: tuple[Any, Any]) -> Any:
         stream, delta = carry

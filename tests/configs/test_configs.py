@@ -82,7 +82,8 @@ def test_variant(name, tmp_path):
     if experiment.evaluate["count"]:
         artefacts = draw(experiment, state, jax.random.key(0), count=10)
         assert all(len(values) == 10 for values in artefacts.values())
-        assert all(np.isfinite(values).all() for values in artefacts.values())
+        numbers = [values for values in artefacts.values() if values.dtype != object]
+        assert all(np.isfinite(values).all() for values in numbers)
         for name in filter(pictures.kind, artefacts):
             assert list((workdir / "samples").glob(f"{name}_*"))
         if "images" in artefacts:
