@@ -6,8 +6,8 @@
 
 shakespeare_char: nanoGPT's CPU setting, 0.8M parameters, 2000 steps, 1 minute on 2 cores.
 shakespeare_bpe: 2048 byte-level BPE tokens, whole documents packed, rotary positions, RMS norm and
-SwiGLU. 124m: the paper's smallest size over GPT-2's own tokens, for an accelerator. Each has a
-`_debug` form of two steps.
+SwiGLU. 10m: GPT-2's shape over characters, 10.9M parameters. 124m: the paper's smallest size over
+GPT-2's own tokens, for an accelerator. Each has a `_debug` form of two steps.
 """
 
 from typing import Any
@@ -48,6 +48,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
             bias=False,
             product_dtype="bfloat16",
         ),
+    },
+    "10m": {
+        "steps": 5000,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "warmup_steps": 100,
+        "data": dict(name="shakespeare", tokenizer="char", length=512, packing="windows"),
+        "network": dict(width=384, layers=6, heads=6, dropout=0.2),
     },
     "124m": {
         "steps": 100_000,

@@ -1,9 +1,9 @@
-"""Times whole training here against a peer's, by turns in one run.
+"""Times training here, or writing text, against a peer's, by turns in one run.
 
 python -m launch.compare --peer=NAME [--rounds=7] [--json]
 
-A peer is a page of launch/peers/: what it needs, which config of ours is the same, and its own
-training in its best common setting. It runs in a virtual environment of its own, kept in the cache.
+A peer is a page of launch/peers/: what it needs, which config of ours is the same, and its own work
+in its best common setting. It runs in a virtual environment of its own, kept in the cache.
 """
 
 import importlib
@@ -11,6 +11,7 @@ import json
 import pathlib
 import statistics
 import tempfile
+import time
 from typing import Any
 
 import jax
@@ -40,26 +41,12 @@ def main(argv: list[str]) -> None:
 
 def compare(name: str, *, rounds: int) -> dict[str, Any]:
     """Rates of ours and the peer's by turns of as many steps, and `ratio`, ours over theirs."""
-    from launch.turns import by_turns
     from research.experiment import build
 
     page = importlib.import_module(f"launch.peers.{name}")
-    experiment = build(load_config(page.CONFIG))
-    steps = page.STEPS
-    with tempfile.TemporaryDirectory() as directory:
-        data = pathlib.Path(directory) / "train.npz"
-        np.savez(data, allow_pickle=False, **experiment.train_data.arrays())
-        peer = process.start(page.__name__, page.REQUIREMENTS, data)
-        *times, _ = by_turns(
-            experiment,
-            lambda: process.stretch(peer, steps),
-            steps=steps,
-            rounds=rounds,
-            log_every=steps,
-        )
-        peer.kill()
-    ours, theirs = times
-    units = steps * page.UNITS_PER_STEP
+    work = {"train": training, "write": writing}[page.WORK]
+    ours, theirs, further = work(page, build(load_config(page.CONFIG)), rounds=rounds)
+    units = page.STEPS * page.UNITS_PER_STEP
     rates = {"ours": [units / s for s in ours], "theirs": [units / s for s in theirs]}
     median = {side: statistics.median(rate) for side, rate in rates.items()}
     spread = {f"{side}_range": [min(rate), max(rate)] for side, rate in rates.items()}
@@ -70,9 +57,68 @@ def compare(name: str, *, rounds: int) -> dict[str, Any]:
         "ratio": median["ours"] / median["theirs"],
         **median,
         **spread,
+        **further,
         "rounds": rounds,
         "device": jax.devices()[0].device_kind,
     }
+
+
+def training(page: Any, experiment: Any, *, rounds: int) -> tuple[list[float], list[float], dict]:
+    """Training by turns; where the page names a METRIC, also both sides' on the test data after."""
+    from launch.turns import by_turns
+    from research.run import metrics_on_test
+
+    metric = getattr(page, "METRIC", None)
+    with tempfile.TemporaryDirectory() as directory:
+        data = pathlib.Path(directory) / "data.npz"
+        np.savez(data, allow_pickle=False, **arrays(experiment))
+        peer = process.start(page.__name__, page.REQUIREMENTS, data)
+        turns = by_turns(
+            experiment,
+            lambda: process.stretch(peer, page.STEPS),
+            steps=page.STEPS,
+            rounds=rounds,
+            log_every=page.STEPS,
+        )
+        further = {}
+        if metric:
+            ours = metrics_on_test(experiment, turns.state)[metric].mean
+            steps = int(turns.state.step)
+            further = {metric: {"ours": ours, "theirs": process.score(peer), "steps": steps}}
+        peer.kill()
+    return turns.looped, turns.others, further
+
+
+def arrays(experiment: Any) -> dict[str, np.ndarray]:
+    """What a peer trains on. Windows of a text are its stream, of which they are views."""
+    train, test = (data.arrays() for data in (experiment.train_data, experiment.test_data))
+    if "tokens" not in train:
+        return train
+    return {"stream": train["tokens"][:, 0], "test": test["tokens"]}
+
+
+def writing(page: Any, experiment: Any, *, rounds: int) -> tuple[list[float], list[float], dict]:
+    """Greedy continuations of one prompt a row, by fresh weights: time depends on shapes alone."""
+    from research.methods.language_model import decoder
+    from research.sampling import decoding
+
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    network, params = decoder(experiment.method.network), state.params["model"]
+    prompts = [list(range(page.PROMPT))] * page.UNITS_PER_STEP
+
+    def ours() -> float:
+        start = time.perf_counter()
+        decoding.generate(
+            network, params, prompts, jax.random.key(0), new_tokens=page.STEPS, strategy="greedy"
+        )
+        return time.perf_counter() - start
+
+    with tempfile.TemporaryDirectory() as directory:
+        peer = process.start(page.__name__, page.REQUIREMENTS, pathlib.Path(directory))
+        turns = [(ours(), process.stretch(peer, page.STEPS)) for _ in range(rounds + 1)][1:]
+        peer.kill()
+    looped, others = (list(side) for side in zip(*turns, strict=True))
+    return looped, others, {}
 
 
 if __name__ == "__main__":

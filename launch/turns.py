@@ -6,20 +6,32 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from research.experiment import Experiment
 from research.training.logs import JsonlWriter, TensorBoardWriter
 from research.training.loop import Hook
+from research.training.state import TrainState
+
+
+class Turns(NamedTuple):
+    """Seconds of each stretch, the loop's and the other's; what the loop came to.
+
+    `data_wait` is the median share of its time that the loop waited for data.
+    """
+
+    looped: list[float]
+    others: list[float]
+    data_wait: float
+    state: TrainState
 
 
 def by_turns(
     experiment: Experiment, other: Callable[[], float], *, steps: int, rounds: int, log_every: int
-) -> tuple[list[float], list[float], float]:
-    """Seconds of `rounds` stretches of `steps` steps of the loop, and what `other()` says it took.
+) -> Turns:
+    """`rounds` stretches of `steps` steps of the loop, and after each `other()`, which says its own.
 
-    `other` runs after each stretch. One turn more of both goes first and is left out: it holds
-    their compilation. The last value is the median share of its time that the loop waited for data.
+    One turn more of both goes first and is left out: it holds their compilation.
     """
     looped, others = [], []
     mark = time.perf_counter()
@@ -32,11 +44,11 @@ def by_turns(
 
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory)
-        experiment.train(
+        state = experiment.train(
             steps=steps * (rounds + 1),
             writers=[JsonlWriter(path / "metrics.jsonl"), TensorBoardWriter(path)],
             log_every=log_every,
             hooks=[Hook(steps, turn)],
         )
         waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]
-    return looped[1:], others[1:], statistics.median(waits[1:])
+    return Turns(looped[1:], others[1:], statistics.median(waits[1:]), state)

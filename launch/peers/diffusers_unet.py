@@ -8,6 +8,7 @@ import sys
 
 CONFIG = "configs/ddpm.py:diffusers"
 REQUIREMENTS = ("torch==2.13.0", "diffusers==0.42.1", "numpy==2.5.5")
+WORK = "train"
 UNIT, UNITS_PER_STEP = "examples", 128
 STEPS = 2
 

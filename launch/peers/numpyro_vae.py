@@ -9,6 +9,7 @@ import sys
 
 CONFIG = "configs/vae.py:numpyro"
 REQUIREMENTS = ("numpyro==0.22.0", "jax==0.11.2")
+WORK = "train"
 UNIT, UNITS_PER_STEP = "examples", 128
 STEPS = 200
 

@@ -28,8 +28,17 @@ def start(module: str, requirements: Sequence[str], data: pathlib.Path) -> Proce
 
 def stretch(peer: Process, steps: int) -> float:
     """The seconds that the peer takes for so many steps. Raises InputError if it ended."""
+    return asked(peer, str(steps))
+
+
+def score(peer: Process) -> float:
+    """What the peer has learned, by its own measure of the test data."""
+    return asked(peer, "score")
+
+
+def asked(peer: Process, line: str) -> float:
     assert peer.stdin and peer.stdout
-    peer.stdin.write(f"{steps}\n")
+    peer.stdin.write(f"{line}\n")
     peer.stdin.flush()
     answer = peer.stdout.readline()
     if not answer:

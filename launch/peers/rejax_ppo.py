@@ -8,6 +8,7 @@ import functools
 
 CONFIG = "configs/ppo.py:rejax"
 REQUIREMENTS = ("rejax==0.1.3", "jax==0.11.2", "gymnax==0.0.9", "six==1.17.0")
+WORK = "train"
 UNIT, UNITS_PER_STEP = "environment steps", 64 * 64
 STEPS = 20
 

@@ -36,7 +36,9 @@ def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, 
 
     jax.monitoring.register_event_duration_secs_listener(count_compilation)
     log_every = experiment.log["every_steps"]
-    *times, data_wait = by_turns(experiment, bare, steps=steps, rounds=rounds, log_every=log_every)
+    *times, data_wait, _ = by_turns(
+        experiment, bare, steps=steps, rounds=rounds, log_every=log_every
+    )
     in_loop, alone = (1000 * statistics.median(seconds) / steps for seconds in times)
     return {
         "loop_over_step": in_loop / alone,

@@ -20,7 +20,7 @@ def sinusoids(length: int, width: int) -> Float[Array, "T D"]:
 
 
 def rotated(
-    x: Float[Array, "B T H D"], positions: Int[Array, "B T"], *, base: float = 10000.0
+    x: Float[Array, "B T H D"], positions: Int[Array, "#B T"], *, base: float = 10000.0
 ) -> Float[Array, "B T H D"]:
     """x with its pairs (i, i + D/2) turned by position * base^(-2i / D): RoPE (2104.09864).
 
