@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.sampling.decoding import generate, grammar, regular_expression, stream
-from research.sampling.decoding.automata import token_texts
+from research.sampling.decoding import generate, grammar, regular_expression, stream, token_texts
 from tests.kernels.sampling_suite import check_frequencies, filtered
 from tests.sampling.language_models import ORDER_2, V, logits_after, parameters
 
