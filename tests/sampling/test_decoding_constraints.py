@@ -96,6 +96,13 @@ def test_the_distribution_is_renormalised_token_by_token(pattern, settings):
     check_frequencies(np.array(drawn), np.array(list(exact.values())))
 
 
+def test_a_token_without_a_text_is_never_drawn():
+    """Though it would leave every state where it is."""
+    found = run(regular_expression("[ab]*", ["a", "b", "", "", "ba"], END))
+    assert set(found.tokens_BxN[found.lengths_B == COUNT].ravel().tolist()) >= {0, 1, 4}
+    assert 2 not in found.tokens_BxN
+
+
 def test_greedy_and_streams_are_constrained():
     constraint = regular_expression("(ab)*ba", TEXTS, END)
     whole = run(constraint, rows=1, strategy="greedy")
