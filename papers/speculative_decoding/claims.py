@@ -154,7 +154,7 @@ CLAIMS = [
         statement="A round of gamma drafted tokens, each accepted with probability a, writes "
         "(1 - a^(gamma + 1)) / (1 - a) tokens on average; a is the overlap sum min(p, q).",
         source="equation 1, theorem 3.5, corollary 3.6",
-        figure="the formula, error 0 [V]",
+        figure="the formula, error 0 [M]",
         figures={"tokens_error": 0.0},
         kind="exact",
         protocol=f"Target and draft are tables of {VOCABULARY} tokens, the same after any context, "
@@ -173,7 +173,7 @@ CLAIMS = [
         id="speculative_decoding.same_distribution",
         statement="What is written has the target's distribution, whatever the draft.",
         source="section 2.3, appendix A.1",
-        figure="identity [V]",
+        figure="identity [M]",
         kind="exact",
         protocol=f"Tables of {VOCABULARY} tokens by the last two; Pearson's chi-square of "
         f"{ROWS} texts of {COUNT} tokens against the {VOCABULARY**COUNT} exact probabilities, the "

@@ -26,7 +26,7 @@ def empty(batch, capacity):
 
 
 def extend(params, cache, tokens, counts, *, traces=None):
-    """The cache is the whole history. What stands beyond a length is garbage, as in a model's."""
+    """The cache is the whole history, garbage beyond its length; a row too long for it is NaN."""
     if traces is not None:
         traces.append(tokens.shape)
     rows, at = jnp.arange(len(counts))[:, None], jnp.arange(tokens.shape[1])
@@ -34,8 +34,10 @@ def extend(params, cache, tokens, counts, *, traces=None):
     kept = jnp.where(at < counts[:, None], place, cache["tokens"].shape[1])
     history = cache["tokens"].at[rows, kept].set(tokens, mode="drop")
     before = jnp.where(place > 0, history[rows, place - 1], V)
-    hidden = params["hidden"][before, tokens]
-    return hidden, {"tokens": history, "lengths": cache["lengths"] + counts}
+    lengths = cache["lengths"] + counts
+    fits = (lengths <= cache["tokens"].shape[1])[:, None, None]
+    hidden = jnp.where(fits, params["hidden"][before, tokens], jnp.nan)
+    return hidden, {"tokens": history, "lengths": lengths}
 
 
 def logits(params, hidden):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.sampling.decoding import generate, grammar, regular_expression, stream
-from research.sampling.decoding.automata import token_texts
+from research.sampling.decoding import generate, grammar, regular_expression, stream, token_texts
 from tests.kernels.sampling_suite import check_frequencies, filtered
 from tests.sampling.language_models import ORDER_2, V, logits_after, parameters
 
@@ -95,6 +94,13 @@ def test_the_distribution_is_renormalised_token_by_token(pattern, settings):
     ]
     assert len(exact) > 4
     check_frequencies(np.array(drawn), np.array(list(exact.values())))
+
+
+def test_a_token_without_a_text_is_never_drawn():
+    """Though it would leave every state where it is."""
+    found = run(regular_expression("[ab]*", ["a", "b", "", "", "ba"], END))
+    assert set(found.tokens_BxN[found.lengths_B == COUNT].ravel().tolist()) >= {0, 1, 4}
+    assert 2 not in found.tokens_BxN
 
 
 def test_greedy_and_streams_are_constrained():

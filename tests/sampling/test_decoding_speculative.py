@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from research.sampling.decoding import generate, stream
+from research.sampling.decoding.generation import begin
+from research.sampling.decoding.strategies import Task
 from tests.kernels.sampling_suite import check_frequencies, filtered
 from tests.sampling.language_models import (
     ORDER_2,
@@ -86,6 +88,33 @@ def test_greedy_is_the_targets_greedy():
     found = run(PROMPTS, 20, temperature=0.0, end=2)
     for mine, theirs in zip(found, greedy, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def plain_rounds(draft, prompt, tokens, draft_tokens):
+    """In how many rounds greedy decoding writes these tokens of the target's."""
+    rounds, done = 0, 0
+    while done < len(tokens):
+        text = [*prompt, *tokens[:done]]
+        accepted = 0
+        while accepted < draft_tokens and done + accepted < len(tokens):
+            proposed = int(np.argmax(logits_after(draft, text)))
+            if proposed != tokens[done + accepted]:
+                break
+            text.append(proposed)
+            accepted += 1
+        rounds, done = rounds + 1, done + accepted + 1
+    return rounds
+
+
+def test_the_draft_proposes_what_follows_the_text():
+    """Refused proposals are forgotten: else more would be refused, and the text still right."""
+    near = {**TARGET, "head": TARGET["head"] + 0.5 * DRAFT["head"]}
+    settings = dict(temperature=0.0, draft=ORDER_2, draft_params=near)
+    session = begin(Task(ORDER_2, TARGET, PROMPTS, RNG, 20, -1), "speculative", settings)
+    _, progress = session.advance(session.state, 20)
+    texts = progress.text.tokens_BxC[:, :20].tolist()
+    needed = [plain_rounds(near, *row, 4) for row in zip(PROMPTS, texts, strict=True)]
+    assert 4 < progress.round == max(needed) < 15
 
 
 def test_a_text_may_fill_the_context():

@@ -1,6 +1,11 @@
 """Decoding: text from a language model, one file a strategy, over the model's cache."""
 
-from research.sampling.decoding.automata import Automaton, grammar, regular_expression
+from research.sampling.decoding.automata import (
+    Automaton,
+    grammar,
+    regular_expression,
+    token_texts,
+)
 from research.sampling.decoding.generation import Continuation, generate, stream
 from research.sampling.decoding.model import Decoder
 from research.sampling.decoding.strategies import STRATEGIES
@@ -14,4 +19,5 @@ __all__ = [
     "grammar",
     "regular_expression",
     "stream",
+    "token_texts",
 ]
