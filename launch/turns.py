@@ -29,7 +29,7 @@ class Turns(NamedTuple):
 def by_turns(
     experiment: Experiment, other: Callable[[], float], *, steps: int, rounds: int, log_every: int
 ) -> Turns:
-    """`rounds` stretches of `steps` steps of the loop, and after each `other()`, which says its own.
+    """`rounds` stretches of `steps` steps of the loop; after each `other()`, which says its time.
 
     One turn more of both goes first and is left out: it holds their compilation.
     """

@@ -91,12 +91,6 @@ class Tokenizer:
         """
         return self._model.decode([int(token) for token in ids], skip_special_tokens=True)
 
-    @functools.cached_property
-    def texts(self) -> Sequence[str]:
-        """Each token's text; special tokens and parts of characters have none, ""."""
-        texts = self._model.decode_batch([[token] for token in range(self.size)])
-        return tuple("" if "\ufffd" in text else text for text in texts)
-
     def document(self, text: str) -> Int32[np.ndarray, "n"]:
         """The ids of `text` and `end`. What it has no token for is `unknown`."""
         at_once = itertools.batched(_pieces(text), PIECES)

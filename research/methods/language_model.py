@@ -178,7 +178,9 @@ class LanguageModel(TextWriter):
         """What each text has more, `block` tokens at a time, up to and without its end token."""
         end = self.tokenizer.end
         if regex is not None:
-            settings["constraint"] = decoding.regular_expression(regex, self.tokenizer.texts, end)
+            settings["constraint"] = decoding.regular_expression(
+                regex, decoding.token_texts(self.tokenizer.decode, self.tokenizer.size), end
+            )
         if negative_prompt is not None:
             settings["negative_prompts"] = [self.ids(negative_prompt)] * len(prompts)
         texts = [self.ids(prompt) for prompt in prompts]

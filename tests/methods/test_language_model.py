@@ -1,0 +1,117 @@
+"""Language models: what is counted, what an example weighs, and texts written on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from research import run
+from research.data import tokenizers
+from research.errors import InputError
+from research.methods.language_model import LanguageModel
+from research.networks.transformer import Transformer
+
+TEXT = "to be or not to be, that is the question: whether 'tis nobler in the mind to suffer"
+TOKENIZER = tokenizers.train("char", [TEXT])
+
+
+def method(*, packed=False, length=16, **network):
+    sizes = dict(vocabulary=TOKENIZER.size, length=length, width=16, layers=1, heads=2)
+    return LanguageModel(
+        network=Transformer(**(sizes | network)),
+        optimizer=optax.adam(1e-2),
+        tokenizer=TOKENIZER,
+        length=length,
+        packed=packed,
+        bytes_per_token=2.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A model that knows the text by heart, a window of 16 at a time, and its state."""
+    model = method(positions="rotary", width=32, layers=2)
+    stream = TOKENIZER.document(TEXT)
+    rows = np.lib.stride_tricks.sliding_window_view(stream, 17)
+    batch = {"tokens": jnp.asarray(rows)}
+    state = model.init(jax.random.key(0), batch)
+    step = jax.jit(model.step)
+    for i in range(150):
+        state, metrics = step(state, batch, jax.random.key(i))
+    assert metrics["model/loss"] < 0.25
+    return model, state
+
+
+def test_only_predictions_within_a_document_count():
+    """Against logits by hand: padding, and the first token of a document, weigh nothing."""
+    model = method(packed=True)
+    tokens = jax.random.randint(jax.random.key(1), (2, 17), 0, TOKENIZER.size)
+    segments = jnp.array([[1] * 6 + [2] * 8 + [0] * 3, [1] * 17])
+    positions = jnp.array([[*range(6), *range(8), 0, 0, 0], [*range(17)]])
+    batch = {"tokens": tokens, "segments": segments, "positions": positions}
+    state = model.init(jax.random.key(0), batch)
+    params = state.params["model"]
+    nats = -jax.nn.log_softmax(model.logits(params, batch))
+    picked = np.take_along_axis(np.asarray(nats), np.asarray(tokens)[:, 1:, None], axis=2)[..., 0]
+    counted = [*range(5), *range(6, 13)]
+    found = jax.jit(model.evaluate)(state, batch, jax.random.key(0))
+    np.testing.assert_array_equal(found["weight"], [len(counted), 16])
+    truth = np.array([picked[0, counted].mean(), picked[1].mean()])
+    np.testing.assert_allclose(found["loss"], truth, rtol=1e-5)
+    np.testing.assert_allclose(found["bits_per_byte"], truth / np.log(2) / 2.0, rtol=1e-5)
+    loss, _ = model.loss(params, state, batch, jax.random.key(0))
+    np.testing.assert_allclose(loss, np.average(truth, weights=found["weight"]), rtol=1e-5)
+
+
+def test_an_estimate_weighs_examples():
+    values, weight = np.array([1.0, 3.0, 5.0]), np.array([2.0, 1.0, 1.0])
+    found = run.estimate(values, weight)
+    assert found.mean == pytest.approx(2.5) and found.examples == 3
+    assert run.estimate(values, 7 * weight) == pytest.approx(found)
+    assert run.estimate(values) == pytest.approx((3.0, 2 / np.sqrt(3), 3))
+
+
+def test_a_text_goes_on_beyond_the_context(learned):
+    """Greedily the model says the text by heart from its start, in pieces as at once."""
+    model, state = learned
+    options = dict(prompt="to be or not", new_tokens=60, strategy="greedy")
+    (whole,) = model.sample(state, jax.random.key(0), count=1, **options)["texts"]
+    assert whole == TEXT[: len("to be or not") + 60]
+    pieces = list(model.stream(state, jax.random.key(0), **options))
+    assert len(pieces) > 5 and "".join(pieces) == whole
+
+
+def test_a_text_ends_at_its_end(learned):
+    model, state = learned
+    found = model.sample(
+        state, jax.random.key(0), count=2, prompt="mind to", new_tokens=40, strategy="greedy"
+    )["texts"]
+    assert list(found) == ["mind to suffer"] * 2
+
+
+def test_an_empty_prompt_starts_a_document(learned):
+    model, state = learned
+    texts = model.sample(state, jax.random.key(0), count=3, new_tokens=8)["texts"]
+    assert len(texts) == 3 and all(len(text) <= 8 for text in texts)
+    beams = dict(strategy="beam", beams=2, prompt="whether ")
+    (text,) = model.sample(state, jax.random.key(0), count=1, new_tokens=5, **beams)["texts"]
+    assert text == "whether 'tis "
+
+
+def test_a_regular_expression_holds(learned):
+    model, state = learned
+    options = dict(prompt="to be ", regex="(or|no) [a-z]{3}", new_tokens=12)
+    texts = model.sample(state, jax.random.key(0), count=4, **options)["texts"]
+    for text in texts:
+        assert len(text) == len("to be or not") and text[6:9] in ("or ", "no ")
+
+
+def test_bad_prompts_are_one_line(learned):
+    model, state = learned
+    for prompt, message in (
+        ("to be or not to be", "the prompt has 18 tokens, and the model's context is 16"),
+        ("Ω", "no token for 'Ω', at character 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.sample(state, jax.random.key(0), count=1, prompt=prompt)
