@@ -5,6 +5,7 @@ cosine over 2000 steps, in float32 and not compiled. `$NANOGPT` names a checkout
 karpathy/nanoGPT, which is no package. 9 rounds and the one before them are the 2000 steps.
 """
 
+import contextlib
 import math
 import os
 import sys
@@ -33,8 +34,10 @@ def main() -> None:
     stream = torch.from_numpy(data["stream"].astype(np.int64))
     test = torch.from_numpy(data["test"].astype(np.int64))
     shape = dict(n_layer=4, n_head=4, n_embd=128, block_size=64, dropout=0.0, bias=False)
-    model = GPT(GPTConfig(vocab_size=int(max(stream.max(), test.max())) + 1, **shape))
-    optimizer = model.configure_optimizers(0.1, RATE, (0.9, 0.99), "cpu")
+    vocabulary = int(max(stream.max(), test.max())) + 1
+    with contextlib.redirect_stdout(sys.stderr):  # it prints, and answers go to stdout
+        model = GPT(GPTConfig(vocab_size=vocabulary, **shape))
+        optimizer = model.configure_optimizers(0.1, RATE, (0.9, 0.99), "cpu")
     done = 0
 
     def rate() -> float:
@@ -50,7 +53,7 @@ def main() -> None:
                 group["lr"] = rate()
             first = torch.randint(len(stream) - 64, (12,))
             rows = torch.stack([stream[i : i + 65] for i in first])
-            _, loss = model(rows[:, :-1], rows[:, 1:])
+            _, loss = model(rows[:, :-1], rows[:, 1:].contiguous())
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -61,7 +64,9 @@ def main() -> None:
     def score() -> float:
         model.eval()
         parts = test.split(64)
-        nats = [model(rows[:, :-1], rows[:, 1:])[1].item() * len(rows) for rows in parts]
+        nats = [
+            model(rows[:, :-1], rows[:, 1:].contiguous())[1].item() * len(rows) for rows in parts
+        ]
         return sum(nats) / len(test)
 
     serve(stretch, score)
