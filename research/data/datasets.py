@@ -21,7 +21,7 @@ EPISODES = {"train": 1000, "test": 164}  # 164 as gymnax's own table averages ov
 
 
 def load(name: str, split: str, *, files: pathlib.Path | None = None, **options: Any) -> Dataset:
-    """The split of a set: a mixture's points, `episodes`, a sequence task, texts, else an image set.
+    """The split of a set: a mixture's points, `episodes`, a sequence task, texts, else images.
 
     A text set is one of `PAIRS` (`text_sets.load_pairs`), or a corpus by name, the path of a file
     or folder, or, where `tokenizer` is among the options, any name that TFDS knows

@@ -32,7 +32,12 @@ class SequenceTaskMethod(Method):
         """`loss` and others of each example; with `rng` as in training, with dropout."""
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        return {"model": self.network.init(rng, jnp.asarray(batch["inputs"][:1]))["params"]}
+        inputs = jnp.zeros((1, *batch["inputs"].shape[1:]))
+
+        def through(network: Any, inputs: Array) -> Array:
+            return network.logits(network(inputs))
+
+        return {"model": self.network.init(rng, inputs, method=through)["params"]}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]

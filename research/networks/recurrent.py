@@ -19,8 +19,11 @@ class Recurrent(nn.Module):
 
     With a `vocabulary` it reads tokens, embedded in `width`, and `logits` are theirs; with
     `outputs` it reads vectors (B, T, C), and `logits` are so many numbers. `dropout` is of the
-    embeddings and of every layer's output.
+    embeddings and of every layer's output. `length` is that of a language model's windows, which
+    no cache ends at.
     """
+
+    rewinds = False  # a state has forgotten how it was before
 
     cell: str = "lstm"
     width: int = 128
@@ -28,6 +31,7 @@ class Recurrent(nn.Module):
     dropout: float = 0.0
     vocabulary: int | None = None
     outputs: int | None = None
+    length: int | None = None
 
     def setup(self) -> None:
         """Raises InputError: there is no such cell."""
@@ -51,8 +55,6 @@ class Recurrent(nn.Module):
         h = self.features(tokens, train)
         for layer in self.layer:
             h = self.drop(layer(h, keep), deterministic=not train)
-        if self.is_initializing():
-            self.logits(h)
         return h
 
     def last(self, inputs: Inputs, train: bool = False) -> Float[Array, "B D"]:

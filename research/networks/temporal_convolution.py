@@ -20,8 +20,11 @@ class TCN(nn.Module):
     """`levels` blocks of `width` channels; the taps of a convolution, `kernel_size` of them, are 1,
     2, 4, ... steps apart, and each output sees `receptive_field()` inputs, its own the last.
 
-    `vocabulary`, `outputs` and `dropout` are `Recurrent`'s, dropout being after every convolution.
+    `vocabulary`, `outputs`, `length` and `dropout` are `Recurrent`'s, but dropout comes after every
+    convolution.
     """
+
+    rewinds = False  # a cache holds the last inputs alone
 
     width: int = 128
     levels: int = 8
@@ -29,6 +32,7 @@ class TCN(nn.Module):
     dropout: float = 0.0
     vocabulary: int | None = None
     outputs: int | None = None
+    length: int | None = None
 
     def setup(self) -> None:
         if self.vocabulary is not None:
@@ -55,10 +59,7 @@ class TCN(nn.Module):
         within_TxB = None if segments is None else segments.T
         for level, block in enumerate(self.block):
             h_CxTxB = block(h_CxTxB, dilation=2**level, segments=within_TxB, train=train)
-        hidden = jnp.swapaxes(h_CxTxB, 0, 2)
-        if self.is_initializing():
-            self.logits(hidden)
-        return hidden
+        return jnp.swapaxes(h_CxTxB, 0, 2)
 
     def last(self, inputs: Inputs, train: bool = False) -> Float[Array, "B D"]:
         """The hidden state of the last step alone, by its dependencies alone.

@@ -29,7 +29,8 @@ def started(network, inputs):
     """Parameters, and the network's methods, each compiled once."""
     # What runs once is not worth compiling well.
     fast = {"xla_backend_optimization_level": 0}
-    params = jax.jit(network.init, compiler_options=fast)(jax.random.key(0), inputs)
+    through = functools.partial(network.init, method=lambda self, x: self.logits(self(x)))
+    params = jax.jit(through, compiler_options=fast)(jax.random.key(0), inputs)
 
     @functools.cache
     def compiled(method, **options):
