@@ -26,11 +26,11 @@ def batch_of(steps=12, outputs=None):
     return {"inputs": inputs, "targets": rng.integers(outputs, size=(16, steps), dtype=np.int32)}
 
 
-def test_a_regression_is_of_the_last_step():
-    method, batch = (
-        made(SequenceRegression, TCN(width=4, levels=2, kernel_size=2, outputs=1)),
-        batch_of(),
-    )
+@pytest.mark.parametrize(
+    "network", [TCN(width=4, levels=2, kernel_size=2, outputs=1), Recurrent(width=4, outputs=1)]
+)
+def test_a_regression_is_of_the_last_step(network):
+    method, batch = made(SequenceRegression, network), batch_of()
     state = jax.jit(method.init)(jax.random.key(0), batch)
     found = jax.jit(method.evaluate)(state, batch, jax.random.key(0))["loss"]
     params = {"params": state.params["model"]}
