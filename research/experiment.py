@@ -21,6 +21,7 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
 from research.methods.ppo import PPO
+from research.methods.sequence_tasks import SequenceRegression, StepClassification
 from research.methods.vae import VAE
 from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
@@ -29,6 +30,8 @@ from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.painter import Painter
+from research.networks.recurrent import Recurrent
+from research.networks.temporal_convolution import TCN
 from research.networks.transformer import Transformer
 from research.networks.unet import UNet
 from research.training.execution import state_layout
@@ -54,6 +57,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "actor_critic": ActorCritic,
     "painter": Painter,
     "transformer": Transformer,
+    "recurrent": Recurrent,
+    "tcn": TCN,
 }
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
@@ -63,6 +68,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "language_model": LanguageModel,
     "vae": VAE,
     "ppo": PPO,
+    "sequence_regression": SequenceRegression,
+    "step_classification": StepClassification,
 }
 SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),

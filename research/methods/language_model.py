@@ -248,7 +248,7 @@ def decoder(network: Any) -> Decoder:
         empty=empty,
         extend=extend,
         logits=logits,
-        rewind=rewound,
+        rewind=rewound if network.rewinds else None,
         take=taken,
     )
 

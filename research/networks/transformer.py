@@ -52,6 +52,8 @@ class Transformer(nn.Module):
       product_dtype: of the factors of products with weights, `dtype` unless given.
     """
 
+    rewinds = True  # a cache that is shorter is one of fewer tokens
+
     vocabulary: int
     length: int
     width: int = 128

@@ -1,0 +1,59 @@
+"""The TCN's claims: the trivial predictors' closed figures, and what fails a claim."""
+
+import math
+
+import numpy as np
+import pytest
+
+from papers import ledger
+from papers.tcn import claims as tcn
+from research.data import datasets
+
+ALL = {claim.id: claim for claim in tcn.CLAIMS}
+
+
+def test_always_one_costs_a_sixth_within_two_standard_errors():
+    """E (u + v - 1)^2 = 2/12; its square's mean is 1/15, so 1000 examples err by 0.0062."""
+    error = math.sqrt((1 / 15 - 1 / 36) / 1000)
+    assert tcn.constant_loss(datasets.load("adding", "test")) == pytest.approx(1 / 6, abs=2 * error)
+
+
+def test_memoryless_copying_costs_ten_of_ln_8():
+    """The cross-entropy, counted on data, of blanks by certainty and symbols by a uniform guess."""
+    targets = datasets.load("copy_memory", "test", length=50).arrays()["targets"]
+    steps = np.arange(targets.shape[1])
+    chances = np.where(steps < len(steps) - 10, targets == 0, (targets > 0) / 8)
+    assert -np.log(chances).mean() == pytest.approx(tcn.memoryless_loss(50), rel=1e-6)
+    assert tcn.memoryless_loss(1000) == pytest.approx(0.02039, abs=5e-6)
+
+
+def judged(claim_id, losses, trivial):
+    measured = [
+        {"loss": x, "trivial_loss": trivial, "share_of_trivial": x / trivial} for x in losses
+    ]
+    return ledger.judge(ALL[claim_id], measured).name
+
+
+@pytest.mark.parametrize("network", tcn.NAMES)
+@pytest.mark.parametrize(("task", "trivial"), [("adding", 1 / 6), ("copy", 0.02039)])
+def test_the_papers_figure_passes_and_the_other_way_fails(task, trivial, network):
+    claim_id = f"tcn.{task}_{network}"
+    figure = ALL[claim_id].figures["loss"]
+    near = [figure * factor for factor in (0.99, 1, 1.005)]
+    assert judged(claim_id, near, trivial) == "REPRODUCED"
+    learns = figure < 1e-3
+    other = [trivial * f for f in (0.98, 1, 1.01)] if learns else [1e-4, 2e-4, 3e-4]
+    assert judged(claim_id, other, trivial) == "FAILED"
+    if learns:
+        assert judged(claim_id, [figure / 10] * 3, trivial) == "REPRODUCED"
+        assert judged(claim_id, [figure * f for f in (3, 3.1, 3.2)], trivial) == "FAILED"
+    assert judged(claim_id, [figure, figure], trivial) == "NOT RUN"
+
+
+@pytest.mark.parametrize("task", tcn.FIGURES)
+def test_a_claim_is_measured_in_the_papers_protocol(task):
+    config = ALL[f"tcn.{task}_tcn"].settings["config"]
+    examples = {"adding": 10 * 50_000, "copy": 50 * 10_000}[task]
+    assert config["steps"] * config["data"]["batch_size"] == examples
+    assert config["data"]["batch_size"] * config["optimizer"]["accumulate"] == 32
+    assert config["data"]["length"] == {"adding": 600, "copy": 1000}[task]
