@@ -90,6 +90,18 @@ def figure(name: str, expected: float) -> Rule:
     return rule
 
 
+def at_most(name: str, expected: float) -> Rule:
+    """The mean over seeds is at most two standard errors above the paper's figure of a loss."""
+
+    def rule(measurements: Sequence[Measurement]) -> Finding:
+        found = estimate(measurements, name)
+        holds = found.mean <= expected + 2 * found.standard_error < math.inf
+        spread = f"{found.mean:.4g}, 2 s.e. {2 * found.standard_error:.2g}"
+        return Finding(holds, f"{name} is {spread}, the paper's {expected:g}")
+
+    return rule
+
+
 def ordered(*names: str) -> Rule:
     """Each value's 95% interval lies wholly below the next's."""
 

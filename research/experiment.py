@@ -19,6 +19,7 @@ from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.ppo import PPO
+from research.methods.sequence_tasks import SequenceRegression, StepClassification
 from research.methods.vae import VAE
 from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
@@ -27,6 +28,8 @@ from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.painter import Painter
+from research.networks.recurrent import Recurrent
+from research.networks.temporal_convolution import TCN
 from research.networks.unet import UNet
 from research.training.execution import state_layout
 from research.training.loop import train
@@ -50,6 +53,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "mlp_decoder": MLPDecoder,
     "actor_critic": ActorCritic,
     "painter": Painter,
+    "recurrent": Recurrent,
+    "tcn": TCN,
 }
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
@@ -58,6 +63,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "gan": GAN,
     "vae": VAE,
     "ppo": PPO,
+    "sequence_regression": SequenceRegression,
+    "step_classification": StepClassification,
 }
 SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
@@ -135,7 +142,8 @@ def build(config: ConfigDict) -> Experiment:
     missing = [name for name in (*SECTIONS, "seed", "steps") if name not in config]
     if missing:
         raise InputError(f"the config lacks {', '.join(missing)}")
-    train_data = datasets.load(config.data.name, "train")
+    options = {key: config.data[key] for key in config.data if key not in ("name", "batch_size")}
+    train_data = datasets.load(config.data.name, "train", **options)
     given = train_data.traits()
     if "environment" in config:
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
@@ -146,7 +154,7 @@ def build(config: ConfigDict) -> Experiment:
     return Experiment(
         method=choose(METHODS, config.method, "method", given=given),
         train_data=train_data,
-        test_data=datasets.load(config.data.name, "test"),
+        test_data=datasets.load(config.data.name, "test", **options),
         batch_size=config.data.batch_size,
         mesh=construct(make_mesh, config.mesh, "mesh"),
         rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],

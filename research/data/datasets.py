@@ -5,20 +5,25 @@ from typing import Any
 
 import numpy as np
 
-from research.data import image_sets, point_sets
+from research.data import image_sets, point_sets, sequence_tasks
 from research.data.examples import Dataset, InMemory, content_sha256
 from research.data.mixtures import MIXTURES
+from research.data.sequence_tasks import TASKS
 from research.errors import InputError, nearest
 
 EPISODES = {"train": 1000, "test": 164}  # 164 as gymnax's own table averages over
 
 
-def load(name: str, split: str) -> Dataset:
-    """The split of a set: a mixture's points, `episodes`, else an image set (`image_sets.load`).
+def load(name: str, split: str, **options: Any) -> Dataset:
+    """The split of a set: a mixture's points, `episodes`, a sequence task, else an image set.
+
+    `options` are a sequence task's `length`.
 
     Raises:
       InputError: the name or the split is unknown, or the set cannot be had.
     """
+    if name in TASKS:
+        return sequence_tasks.load(name, split, **options)
     if name in MIXTURES:
         return point_sets.load(name, split)
     if name == "episodes":

@@ -34,8 +34,8 @@ def optimizer(
     """Clip -> direction -> decoupled weight decay -> rate by parameter name -> schedule -> EMA.
 
     Args:
-      name: adam, adamw, sgd, lion or adafactor. Decay is decoupled (1711.05101) for each, so adam
-        with a weight decay is adamw.
+      name: adam, adamw, sgd, rmsprop (PyTorch's, of decay b2), lion or adafactor. Decay is
+        decoupled (1711.05101) for each, so adam with a weight decay is adamw.
       learning_rate: the schedule's peak.
       total_steps: where a cosine schedule ends, in optimizer steps.
       schedule: constant or cosine, after `warmup_steps` of linear warm-up.
@@ -49,6 +49,7 @@ def optimizer(
         "adam": lambda: optax.scale_by_adam(b1, b2, eps),
         "adamw": lambda: optax.scale_by_adam(b1, b2, eps),
         "sgd": lambda: optax.trace(momentum),
+        "rmsprop": lambda: optax.scale_by_rms(b2, eps, eps_in_sqrt=False),
         "lion": lambda: optax.scale_by_lion(b1, b2),
         "adafactor": lambda: optax.chain(
             optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0)

@@ -41,9 +41,9 @@ def small_data(monkeypatch):
     """A few test images; CIFAR-10, not to be had offline, is random images of its shape."""
     load = datasets.load
 
-    def small(name, split):
+    def small(name, split, **options):
         if name != "cifar10":
-            loaded = load(name, split)
+            loaded = load(name, split, **options)
             few = InMemory({field: array[:20] for field, array in loaded.arrays().items()})
             return dataclasses.replace(loaded, source=few) if split == "test" else loaded
         rng = np.random.default_rng(0)

@@ -1,0 +1,78 @@
+"""Supervised learning on sequences: a number of the whole sequence, or a class at every step."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from research.errors import InputError
+from research.training.method import Aux, Method, Objective
+from research.training.optimizers import averaged
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+
+class SequenceTaskMethod(Method):
+    """Outputs of `inputs`, float32 (B, T, C), by maximum likelihood of what the leaf says.
+
+    `network` is a sequence network that reads vectors: `Recurrent` or `TCN` with `outputs`.
+    """
+
+    def __init__(self, *, network: Any, optimizer: optax.GradientTransformation):
+        self.network = network
+        self.optimizer = optimizer
+
+    @abc.abstractmethod
+    def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
+        """`loss` and others of each example; with `rng` as in training, with dropout."""
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        return {"model": self.network.init(rng, jnp.asarray(batch["inputs"][:1]))["params"]}
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        means = jax.tree.map(jnp.mean, self.per_example(params, batch, named(rng, "dropout")))
+        loss = means.pop("loss")
+        return loss, Aux(means)
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """The metrics of each example (B,) by the averaged weights."""
+        return self.per_example(averaged(state, "model"), batch, None)
+
+    def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
+        """Raises InputError: there is no distribution of inputs."""
+        raise InputError("a sequence task's method draws no samples: it models targets, not inputs")
+
+    def apply(self, params: Params, *inputs: Array, rng: Rng | None = None, method: str) -> Array:
+        rngs = {} if rng is None else {"dropout": rng}
+        options = {} if method == "logits" else {"train": rng is not None}
+        return self.network.apply({"params": params}, *inputs, rngs=rngs, method=method, **options)
+
+
+class SequenceRegression(SequenceTaskMethod):
+    """The number `target`, float32 (B,), from the network's last step, by squared error."""
+
+    def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
+        """`loss` (B,), the squared error."""
+        hidden = self.apply(params, batch["inputs"], rng=rng, method="last")
+        predicted: Float[Array, " B"] = self.apply(params, hidden, method="logits")[:, 0]
+        return {"loss": (predicted - batch["target"]) ** 2}
+
+
+class StepClassification(SequenceTaskMethod):
+    """The class `targets`, int32 (B, T), of every step, by cross-entropy."""
+
+    def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
+        """`loss` (B,), nats a step, and `accuracy` (B,), the share of steps that are right."""
+        hidden = self.apply(params, batch["inputs"], rng=rng, method="__call__")
+        logits = self.apply(params, hidden, method="logits")
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
+        right = jnp.argmax(logits, axis=-1) == batch["targets"]
+        return {"loss": loss.mean(axis=1), "accuracy": right.mean(axis=1)}
