@@ -6,4 +6,5 @@ FAMILIES = (
     "configs/vae.py:digits_debug",
     "configs/gan.py:ring_debug",
     "configs/ppo.py:cartpole_debug",
+    "configs/gpt.py:shakespeare_bpe_debug",
 )
