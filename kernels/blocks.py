@@ -15,7 +15,7 @@ type Blocks = dict[str, int]
 
 NONE: Mapping[str, Blocks] = types.MappingProxyType({})
 TRIED: contextvars.ContextVar[Mapping[str, Blocks]] = contextvars.ContextVar("tried", default=NONE)
-NOTED: contextvars.ContextVar[dict[str, Blocks] | None] = contextvars.ContextVar(
+NOTED: contextvars.ContextVar[tuple[str, dict[str, Blocks]] | None] = contextvars.ContextVar(
     "noted", default=None
 )
 
@@ -30,8 +30,8 @@ def chosen(package: str, backend: str, key: str, default: Blocks) -> Blocks:
     table = read(package).get(backend, {}).get(target.name, {}) if target else {}
     blocks = TRIED.get().get(key) or table.get(key, default)
     noted = NOTED.get()
-    if noted is not None:
-        noted[key] = blocks
+    if noted is not None and noted[0] == backend:
+        noted[1][key] = blocks
     return blocks
 
 
@@ -46,10 +46,10 @@ def tried(blocks: Mapping[str, Blocks]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def noting() -> Iterator[dict[str, Blocks]]:
-    """What is chosen for what is traced inside, by key."""
+def noting(backend: str) -> Iterator[dict[str, Blocks]]:
+    """What is chosen for what is traced inside, by key; not for another backend's part of it."""
     noted: dict[str, Blocks] = {}
-    token = NOTED.set(noted)
+    token = NOTED.set((backend, noted))
     try:
         yield noted
     finally:

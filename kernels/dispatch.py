@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from kernels.machine import machine
+from kernels.targets import TARGETS
 
 type Implementation = str | Sequence[str]
 
@@ -16,11 +17,11 @@ DTYPES = ("float32", "bfloat16", "float16")
 BY_PLATFORM = {
     "cpu": ("xla_cpu", "xla"),
     "tpu": ("mosaic_tpu", "xla"),
-    "gpu": ("triton", "xla"),
+    "gpu": ("mosaic_gpu", "triton", "xla"),
 }
 
-# What runs on one platform alone, or in an interpreter.
-MADE_FOR = {"mosaic_tpu": "tpu", "triton": "gpu"}
+# What runs on one platform alone, or on one chip of it (kernels/targets.py), or in an interpreter.
+MADE_FOR = {"mosaic_tpu": "tpu", "mosaic_gpu": "gpu-sm90", "triton": "gpu"}
 
 
 def choose(
@@ -64,10 +65,9 @@ def names(backends: Sequence[str], implementation: Implementation) -> list[str]:
 
 def wrong_machine(name: str) -> str | None:
     """Why backend `name` can't run where the call is made, or None."""
-    needs = MADE_FOR.get(name)
-    here = machine()
-    if needs is None or here.platform == needs or here.interpreted:
+    needs, here = MADE_FOR.get(name), machine()
+    this = here.target.name if here.target else here.platform
+    if needs in (None, here.platform, this) or here.interpreted:
         return None
-    return (
-        f"needs a {needs.upper()}, this is {here.platform} (kernels.machine.interpreted() runs it)"
-    )
+    needed = needs if needs in TARGETS else needs.upper()
+    return f"needs a {needed}, this is {this} (kernels.machine.interpreted() runs it)"

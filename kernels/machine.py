@@ -17,7 +17,8 @@ type Interpreter = Literal["plain", "races"]
 class Machine:
     """`target` is None on a device that `TARGETS` doesn't know.
 
-    `recording`: Triton launches are noted and not made (kernels/triton_call.py).
+    `recording`: launches are noted, and Triton's are not made (kernels/triton_call.py,
+    kernels/mosaic_gpu_call.py).
     """
 
     platform: str
@@ -45,19 +46,26 @@ def machine() -> Machine:
 def interpreted(interpreter: Interpreter = "plain") -> Iterator[None]:
     """Runs kernels that are traced inside in their interpreter, on this machine.
 
-    'races' is Pallas's slow TPU interpreter, which raises on a data race or an access out of
-    bounds. A function that was jit-compiled before keeps what it was traced for.
+    'races' is Pallas's slow interpreter: a TPU kernel's raises on a data race or an access out of
+    bounds; a GPU kernel's always raises on the latter, and with 'races' notes the former. A
+    function that was jit-compiled before keeps what it was traced for.
     """
     with entered(dataclasses.replace(machine(), interpreter=interpreter)):
         yield
 
 
-def pallas_interpreter() -> Any:
-    """`pallas_call`'s `interpret` on a TPU's kernels, for the machine that is traced for."""
+def pallas_interpreter(platform: Literal["tpu", "gpu"] = "tpu") -> Any:
+    """Pallas's `interpret` for kernels made for `platform`, on the machine that is traced for."""
+    interpreter = machine().interpreter
+    if platform == "gpu":
+        from jax.experimental.pallas import mosaic_gpu as plgpu
+
+        detect = interpreter == "races"
+        return interpreter is not None and plgpu.InterpretGPUParams(detect_races=detect)
     from jax.experimental.pallas import tpu as pltpu
 
     races = pltpu.InterpretParams(detect_races=True)
-    return {None: False, "plain": True, "races": races}[machine().interpreter]
+    return {None: False, "plain": True, "races": races}[interpreter]
 
 
 @contextlib.contextmanager

@@ -38,9 +38,10 @@ def backends_of(kernel: str) -> Sequence[str]:
     return importlib.import_module(f"kernels.{kernel}.api").BACKENDS
 
 
-def hand_written(kernel: str, platform: str) -> list[str]:
-    """The kernel's backends for a platform whose compiler reports on them."""
-    return [name for name in backends_of(kernel) if MADE_FOR.get(name) == platform]
+def hand_written(kernel: str, target: str) -> list[str]:
+    """The kernel's backends for a chip of `TARGETS`, whose compiler reports on them."""
+    made = (target, TARGETS[target].platform)
+    return [name for name in backends_of(kernel) if MADE_FOR.get(name) in made]
 
 
 def peers_of(kernel: str, platform: str) -> Any:
@@ -97,7 +98,7 @@ def compiled(kernel: str, cases: dict[str, Case], target: str, *, workers: int =
     jobs = []
     for name, case in cases.items():
         theirs = list(page.PEERS) if page is not None and page.takes(name) else []
-        backends = [*hand_written(kernel, chip.platform), *theirs]
+        backends = [*hand_written(kernel, target), *theirs]
         jobs += [(name, case, backend) for backend in backends]
 
     def rows(job: tuple[str, Case, str]) -> list[Row]:

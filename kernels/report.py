@@ -31,8 +31,8 @@ up and holds this page to the compilers.
 - **floor**: the least time a case can take on the chip, by its products or by its bytes.
 - **over ours**: a median over that of our first backend; **times floor**: over the device's floor.
 - **bundles**: a TPU kernel's VLIW instructions; **steps**: bundles times the grid.
-- **registers**: a GPU thread's; **shared**: a block's bytes beside what it may take; **matrix**:
-  matrix instructions in the machine code.
+- **registers**: a GPU thread's, as a kernel starts; **shared**: a block's bytes beside what it may
+  take; **matrix**: matrix instructions in the machine code.
 - **spills**: instructions that move registers to memory and back.
 """
 # Why kernels of a folder spill on a platform.
@@ -76,10 +76,16 @@ def measure_all(kernels: Sequence[str], *, rounds: int) -> list[Row]:
 
 def write(rows: list[Row]) -> None:
     """Renews the page and its figures: what `rows` say of their chips takes the old's place."""
-    renewed = {(row["target"], row.get("device")) for row in rows}
-    rows = [row for row in read() if (row["target"], row.get("device")) not in renewed] + rows
+    renewed, old = {chip(row) for row in rows}, read()
+    place = next((i for i, row in enumerate(old) if chip(row) in renewed), len(old))
+    rows = old[:place] + rows + [row for row in old[place:] if chip(row) not in renewed]
     FIGURES.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     PAGE.write_text(page(rows))
+
+
+def chip(row: Row) -> tuple[str, str | None]:
+    """What the row is of: a target's compiler, or a device."""
+    return row["target"], row.get("device")
 
 
 def read() -> list[Row]:

@@ -15,7 +15,6 @@ from kernels.blocks import Blocks, keep, noting
 from kernels.case import Case
 from kernels.machine import compiled_for
 from kernels.profile import cases_of, hand_written
-from kernels.targets import TARGETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,7 @@ def tune(
     come before all. A key of which no candidate compiles keeps what it has.
     """
     cases = cases_of(kernel, on_cpu=False)
-    for backend in hand_written(kernel, TARGETS[target].platform):
+    for backend in hand_written(kernel, target):
         module = importlib.import_module(f"kernels.{kernel}.{backend}")
         asked: dict[str, tuple[str, Blocks]] = {}
         for name in sorted(cases, key=lambda name: -cases[name].work.flops):
@@ -73,11 +72,11 @@ def tune(
 
 
 def blocks_of(case: Case, backend: str, target: str) -> dict[str, Blocks]:
-    """The blocks in use by the keys that a case asks for, none if the backend refuses it.
+    """The blocks in use by the keys that a case asks the backend for, none if it is refused.
 
     It is traced for the target, and not compiled.
     """
-    with compiled_for(target), noting() as blocks:
+    with compiled_for(target), noting(backend) as blocks:
         try:
             jax.eval_shape(case.call(backend), *case.arrays)
         except ValueError:

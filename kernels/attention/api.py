@@ -12,7 +12,7 @@ import numpy as np
 
 from kernels.dispatch import DTYPES, Implementation, choose
 
-BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
+BACKENDS = ("reference", "xla", "mosaic_tpu", "mosaic_gpu", "triton")
 
 
 class Arrays(NamedTuple):

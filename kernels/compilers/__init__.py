@@ -13,7 +13,7 @@ from typing import Any
 from kernels.blocks import Blocks
 from kernels.targets import TARGETS
 
-NEEDS = {"tpu": ("libtpu",), "gpu": ("triton",)}
+NEEDS = {"tpu": ("libtpu",), "gpu": ("triton", "jax_cuda13_plugin")}
 
 
 def report(

@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 from kernels.case import Case
-from kernels.compilers.loops import Span, issued
+from kernels.compilers.loops import Span, issued, trips
 from kernels.targets import Target
 
 TYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int32": "i32", "uint32": "u32"}
@@ -21,21 +21,26 @@ def prepare(directory: str) -> None:
 
 
 def compile_case(case: Case, backend: str, target: Target, directory: str) -> list[dict[str, Any]]:
-    """The figures of every Triton kernel that the case launches."""
+    """The figures of every kernel that the case launches, Mosaic GPU's before Triton's."""
     import jax
 
     from kernels.triton_call import RECORDED
 
     RECORDED.clear()
     jax.eval_shape(case.call(backend), *case.arrays)
-    return [figures(launch, target, directory) for launch in RECORDED]
+    found = [figures(launch, target, directory) for launch in RECORDED]
+    if backend == "mosaic_gpu":
+        from kernels.compilers import mosaic_gpu
+
+        found = mosaic_gpu.compile_case(case, backend, target, directory) + found
+    return found
 
 
 def figures(launch: Any, target: Target, directory: str) -> dict[str, Any]:
     compiled = compile_launch(launch, target)
     is_amd = target.arch.startswith("gfx")
     found, loops = amd(compiled) if is_amd else nvidia(compiled, directory)
-    per_warp = issued(found["instructions"], loops, compiled.asm["ttir"], launch.grid)
+    per_warp = issued(found["instructions"], loops, trips(compiled.asm["ttir"], launch.grid))
     return {
         "name": launch.kernel.fn.__name__,
         "grid": launch.grid,

@@ -1,4 +1,4 @@
-"""How many instructions a GPU kernel issues: its machine code, with the trips of Triton's loops.
+"""How many instructions a GPU kernel issues: its machine code, with the trips of its loops.
 
 A static figure: it knows of masked work, of index arithmetic and of blocks too small for it, and
 nothing of latency, caches, or of a matrix instruction's length. It compares blocks of one kernel.
@@ -30,14 +30,13 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 SAMPLED = 512
 
 
-def issued(instructions: int, loops: list[Span], ttir: str, grid: tuple[int, ...]) -> float:
+def issued(instructions: int, loops: list[Span], found: list[float]) -> float:
     """Instructions that a warp of the mean program issues.
 
-    `loops` are the machine code's, as first and last instruction; they are those of the Triton code
-    in order, less the ones that run once and those that the assembler made besides, the shortest.
-    Where it made fewer, each is given the most trips of any.
+    `loops` are the machine code's, as first and last instruction. `found` are the trips of the
+    source's, in order: the same loops, less the ones that run once and those that the assembler
+    made besides, the shortest. Where it made fewer, each is given the most trips of any.
     """
-    found = trips(ttir, grid)
     if len(loops) != len(found):
         found = [count for count in found if count != 1]
     longest = sorted(loops, key=lambda span: span[0] - span[1])[: len(found)]

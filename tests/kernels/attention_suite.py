@@ -1,4 +1,7 @@
-"""What every backend of `attention` must show; a test file inherits it for one backend."""
+"""What every backend of `attention` must show; a test file inherits it for one backend.
+
+`BandSuite` is what a backend without bias, segments and softcap can show, `AttentionSuite` is all.
+"""
 
 import contextlib
 
@@ -22,8 +25,10 @@ EXAMPLES = {
     "causal_window": (dict(queries=150, keys=150), dict(causal=True, window=30)),
     "grouped": (dict(heads=4, key_heads=2), dict(causal=True)),
     "multi_query": (dict(heads=3, key_heads=1), {}),
-    "softcap": (dict(), dict(softcap=2.0, causal=True)),
     "scale": (dict(), dict(scale=0.3)),
+}
+OTHERS = {
+    "softcap": (dict(), dict(softcap=2.0, causal=True)),
     "size_128": (dict(size=128, heads=1, queries=40, keys=40), dict(causal=True)),
     "size_256": (dict(size=256, heads=1, queries=40, keys=40), {}),
 }
@@ -45,13 +50,18 @@ def packed_segments(batch=2, length=90):
     return jnp.sum(jnp.arange(length)[None, :, None] >= ends[:, None, :], axis=-1)
 
 
-class AttentionSuite:
-    """Inherit with `backend`, and with the interpreter it needs."""
+class BandSuite:
+    """Inherit with `backend`, with the interpreter it needs and, of what it takes, arrays."""
 
     backend = "reference"
     interpreter = None
+    size = 64
+    dtype = "float32"
     tolerance = 2e-5  # of the largest element; products of float32
     bfloat16_tolerance = 2e-2
+
+    def arrays(self, **sizes):
+        return arrays(**(dict(size=self.size, dtype=self.dtype) | sizes))
 
     def inside(self):
         return interpreted(self.interpreter) if self.interpreter else contextlib.nullcontext()
@@ -83,15 +93,45 @@ class AttentionSuite:
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_value_and_gradient(self, name):
         sizes, settings = EXAMPLES[name]
-        self.agree(arrays(**sizes), **settings)
+        self.agree(self.arrays(**sizes), **settings)
+
+    def test_bfloat16(self):
+        self.agree(self.arrays(dtype="bfloat16"), tolerance=self.bfloat16_tolerance, causal=True)
+
+    def test_the_future_is_not_seen(self):
+        q, k, v = self.arrays(batch=1)
+        out = self.run(q, k, v, causal=True)
+        moved = self.run(q, k.at[:, 60:].add(1.0), v.at[:, 60:].add(1.0), causal=True)
+        np.testing.assert_array_equal(np.asarray(out)[:, :60], np.asarray(moved)[:, :60])
+        assert np.any(np.asarray(out)[:, 60:] != np.asarray(moved)[:, 60:])
+
+    def test_same_bits_twice(self):
+        given = self.arrays(heads=4, key_heads=2)
+        first, second = (self.value_and_gradients(self.run, given, causal=True) for _ in range(2))
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+    def test_logits_of_any_size(self):
+        """The softmax neither overflows nor loses rows: logits of +-1e4."""
+        q, k, v = self.arrays()
+        self.agree([80 * q, 30 * k, v], tolerance=2e-3)
+
+
+class AttentionSuite(BandSuite):
+    """All that `attention` takes."""
+
+    @pytest.mark.parametrize("name", OTHERS)
+    def test_value_and_gradient_of_others(self, name):
+        sizes, settings = OTHERS[name]
+        self.agree(self.arrays(**sizes), **settings)
 
     @pytest.mark.parametrize("causal", [False, True])
     def test_packed_documents(self, causal):
-        self.agree(arrays(), segment_ids=packed_segments(), causal=causal)
+        self.agree(self.arrays(), segment_ids=packed_segments(), causal=causal)
 
     def test_segments_of_queries_and_keys(self):
         ids = packed_segments(), packed_segments(length=70)
-        self.agree(arrays(keys=70), segment_ids=ids)
+        self.agree(self.arrays(keys=70), segment_ids=ids)
 
     @pytest.mark.parametrize("shape", BIASES.values(), ids=BIASES)
     def test_bias(self, shape):
@@ -101,25 +141,22 @@ class AttentionSuite:
         def truth(q, k, v, bias, **settings):
             return reference(q, k, v, bias=bias, **settings)
 
-        given = [*arrays(), jax.random.normal(jax.random.key(7), shape)]
+        given = [*self.arrays(), jax.random.normal(jax.random.key(7), shape)]
         mine = self.value_and_gradients(run, given, causal=True)
         theirs = self.value_and_gradients(truth, given, causal=True)
         for name, a, b in zip(("out", "dq", "dk", "dv", "dbias"), mine, theirs, strict=True):
             close(a, b, self.tolerance, name)
 
     def test_everything_at_once(self):
-        given = arrays(heads=4, key_heads=2)
+        given = self.arrays(heads=4, key_heads=2)
         bias = jax.random.normal(jax.random.key(3), (1, 4, 90, 90))
         settings = dict(causal=True, window=40, softcap=3.0, segment_ids=packed_segments())
         self.agree(given, bias=bias, **settings)
 
-    def test_bfloat16(self):
-        self.agree(arrays(dtype="bfloat16"), tolerance=self.bfloat16_tolerance, causal=True)
-
     def test_a_query_that_sees_no_key_gets_zero(self):
         """Segment 9 is no key's, and with causal=True and more queries than keys some see none."""
         ids = packed_segments().at[0, 5].set(9), packed_segments()
-        given = arrays()
+        given = self.arrays()
         out, *gradients = self.value_and_gradients(self.run, given, segment_ids=ids)
         assert np.all(np.asarray(out)[0, 5] == 0)
         assert np.all(np.asarray(gradients[0])[0, 5] == 0)
@@ -127,31 +164,13 @@ class AttentionSuite:
 
     def test_packing_leaks_exactly_nothing(self):
         """A document's output has the same bits whatever stands in the others."""
-        q, k, v = arrays()
+        q, k, v = self.arrays()
         ids = packed_segments()
         other = (ids != 1)[..., None, None]
         out = self.run(q, k, v, segment_ids=ids)
         moved = self.run(q, jnp.where(other, 3 * k, k), jnp.where(other, -v, v), segment_ids=ids)
         inside = np.asarray(ids == 1)
         np.testing.assert_array_equal(np.asarray(out)[inside], np.asarray(moved)[inside])
-
-    def test_the_future_is_not_seen(self):
-        q, k, v = arrays(batch=1)
-        out = self.run(q, k, v, causal=True)
-        moved = self.run(q, k.at[:, 60:].add(1.0), v.at[:, 60:].add(1.0), causal=True)
-        np.testing.assert_array_equal(np.asarray(out)[:, :60], np.asarray(moved)[:, :60])
-        assert np.any(np.asarray(out)[:, 60:] != np.asarray(moved)[:, 60:])
-
-    def test_same_bits_twice(self):
-        given = arrays(heads=4, key_heads=2)
-        first, second = (self.value_and_gradients(self.run, given, causal=True) for _ in range(2))
-        for a, b in zip(first, second, strict=True):
-            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-    def test_logits_of_any_size(self):
-        """The softmax neither overflows nor loses rows: logits of +-1e4."""
-        q, k, v = arrays()
-        self.agree([80 * q, 30 * k, v], tolerance=2e-3)
 
 
 def reference(*given, **settings):

@@ -58,6 +58,7 @@ BAD = {
     "implementation is an empty sequence": dict(implementation=()),
     "triton: needs a GPU, this is cpu": dict(implementation=("triton", "mosaic_tpu")),
     "mosaic_tpu: needs a TPU, this is cpu": dict(implementation=("triton", "mosaic_tpu")),
+    "mosaic_gpu: needs a gpu-sm90, this is cpu": dict(implementation=("mosaic_gpu", "triton")),
 }
 
 

@@ -8,13 +8,13 @@ import pytest
 from kernels.dispatch import choose
 from kernels.machine import compiled_for, interpreted
 
-BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
+BACKENDS = ("reference", "xla", "mosaic_tpu", "mosaic_gpu", "triton")
 
 
 @pytest.fixture
 def package(monkeypatch):
     """A kernel's folder whose backends take numbers up to their own limit."""
-    limits = {"reference": 1000, "xla": 10, "mosaic_tpu": 3, "triton": 3}
+    limits = {"reference": 1000, "xla": 10, "mosaic_tpu": 3, "mosaic_gpu": 2, "triton": 3}
     for name, limit in limits.items():
         module = types.ModuleType(f"toy.{name}")
         module.refuses = lambda n, limit=limit: f"{n} is over {limit}" if n > limit else None
@@ -33,6 +33,16 @@ def test_auto_is_the_platforms_own(package):
         assert name_of(choose(package, BACKENDS, "auto", 1)) == "mosaic_tpu"
     with compiled_for("gpu-gfx942"):
         assert name_of(choose(package, BACKENDS, "auto", 1)) == "triton"
+
+
+def test_a_backend_of_one_chip_is_that_chips(package):
+    with compiled_for("gpu-sm90"):
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "mosaic_gpu"
+        assert name_of(choose(package, BACKENDS, "auto", 3)) == "triton"
+    for target in ("gpu-sm80", "tpu-v5e"):
+        expected = f"mosaic_gpu: needs a gpu-sm90, this is {target}"
+        with compiled_for(target), pytest.raises(ValueError, match=expected):
+            choose(package, BACKENDS, "mosaic_gpu", 1)
 
 
 def test_what_refuses_is_passed_over(package):

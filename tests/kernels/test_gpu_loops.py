@@ -53,4 +53,4 @@ def test_limits_from_memory():
     ],
 )
 def test_instructions_times_trips(loops, expected):
-    assert issued(100, loops, CAUSAL, (8,)) == expected
+    assert issued(100, loops, trips(CAUSAL, (8,))) == expected

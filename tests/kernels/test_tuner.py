@@ -23,6 +23,12 @@ def test_a_case_asks_for_its_keys_without_a_compiler():
     }
 
 
+def test_a_key_is_tuned_by_the_backend_that_chooses_it():
+    """Mosaic GPU's backward pass is Triton's."""
+    found = blocks_of(CASES["causal_gradient_2048"], "mosaic_gpu", "gpu-sm90")
+    assert found.keys() == {"forward d128"}
+
+
 def test_a_backend_that_refuses_asks_for_nothing():
     assert blocks_of(CASES["cpu_unet_49"], "mosaic_tpu", "tpu-v5e") == {}
 
