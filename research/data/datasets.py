@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from research.data import image_sets, point_sets, sequence_tasks, text_sets
+from research.data import image_sets, labelled_texts, point_sets, sequence_tasks, text_sets
 from research.data.corpora import CORPORA, is_path
 from research.data.examples import Dataset, InMemory, content_sha256
+from research.data.labelled_texts import CLASSES, SPANS
 from research.data.mixtures import MIXTURES
 from research.data.sequence_tasks import TASKS
 from research.data.text_pairs import PAIRS
@@ -23,20 +24,23 @@ EPISODES = {"train": 1000, "test": 164}  # 164 as gymnax's own table averages ov
 def load(name: str, split: str, *, files: pathlib.Path | None = None, **options: Any) -> Dataset:
     """The split of a set: a mixture's points, `episodes`, a sequence task, texts, else images.
 
-    A text set is one of `PAIRS` (`text_sets.load_pairs`), or a corpus by name, the path of a file
-    or folder, or, where `tokenizer` is among the options, any name that TFDS knows
-    (`text_sets.load`). Its options are the keyword arguments there, a sequence task's those of
-    `sequence_tasks.load`; others have none. `files` is a run's folder, with what `Dataset.save`
-    wrote there.
+    A text set is one of `PAIRS` (`text_sets.load_pairs`), of `CLASSES` or `SPANS`
+    (`labelled_texts.load`), or a corpus by name, the path of a file or folder, or, where
+    `tokenizer` is among the options, any name that TFDS knows (`text_sets.load`). Its options are
+    the keyword arguments there, a sequence task's those of `sequence_tasks.load`; others have none.
+    `files` is a run's folder, with what `Dataset.save` wrote there.
 
     Raises:
       InputError: the name, the split or an option is unknown, or the set cannot be had.
     """
     if name in TASKS:
         return _given(functools.partial(sequence_tasks.load, name, split), options)
-    if name in PAIRS or name in CORPORA or is_path(name) or "tokenizer" in options:
-        make = text_sets.load_pairs if name in PAIRS else text_sets.load
-        return _given(functools.partial(make, name, split, files=files), options)
+    if name in PAIRS:
+        return _given(functools.partial(text_sets.load_pairs, name, split, files=files), options)
+    if name in CLASSES or name in SPANS:
+        return _given(functools.partial(labelled_texts.load, name, split, files=files), options)
+    if name in CORPORA or is_path(name) or "tokenizer" in options:
+        return _given(functools.partial(text_sets.load, name, split, files=files), options)
     for option in options:
         raise InputError(f"data.{option} is unknown: texts have options, and need data.tokenizer")
     if name in MIXTURES:

