@@ -11,7 +11,6 @@ import json
 import pathlib
 import statistics
 import tempfile
-import time
 from typing import Any
 
 import jax
@@ -41,6 +40,7 @@ def main(argv: list[str]) -> None:
 
 def compare(name: str, *, rounds: int) -> dict[str, Any]:
     """Rates of ours and the peer's by turns of as many steps, and `ratio`, ours over theirs."""
+    from launch.peers.writing import writing
     from research.experiment import build
 
     page = importlib.import_module(f"launch.peers.{name}")
@@ -95,30 +95,6 @@ def arrays(experiment: Any) -> dict[str, np.ndarray]:
     if "tokens" not in train:
         return train
     return {"stream": train["tokens"][:, 0], "test": test["tokens"]}
-
-
-def writing(page: Any, experiment: Any, *, rounds: int) -> tuple[list[float], list[float], dict]:
-    """Greedy continuations of one prompt a row, by fresh weights: time depends on shapes alone."""
-    from research.methods.language_model import decoder
-    from research.sampling import decoding
-
-    state = experiment.method.init(jax.random.key(0), experiment.example())
-    network, params = decoder(experiment.method.network), state.params["model"]
-    prompts = [list(range(page.PROMPT))] * page.UNITS_PER_STEP
-
-    def ours() -> float:
-        start = time.perf_counter()
-        decoding.generate(
-            network, params, prompts, jax.random.key(0), new_tokens=page.STEPS, strategy="greedy"
-        )
-        return time.perf_counter() - start
-
-    with tempfile.TemporaryDirectory() as directory:
-        peer = process.start(page.__name__, page.REQUIREMENTS, pathlib.Path(directory))
-        turns = [(ours(), process.stretch(peer, page.STEPS)) for _ in range(rounds + 1)][1:]
-        peer.kill()
-    looped, others = (list(side) for side in zip(*turns, strict=True))
-    return looped, others, {}
 
 
 if __name__ == "__main__":
