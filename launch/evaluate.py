@@ -39,13 +39,15 @@ def main(argv: list[str]) -> None:
             for name, values in (seen | inspection(experiment, state, artefacts)).items()
         ]
     metrics = metrics_on_test(experiment, state)
-    write_scores(workdir / "scores.json", scores, test_metrics=metrics)
+    trivial = experiment.method.trivial(experiment.train_data, experiment.test_data)
+    write_scores(workdir / "scores.json", scores, test_metrics=metrics, trivial=trivial)
     if scores:
         print_scores(scores)
     for name, estimate in metrics.items():
         print(
             f"{name} on the {estimate.examples} test examples: "
             f"{estimate.mean:.4g} +- {estimate.standard_error:.2g}"
+            + "".join(f", {model} {value:.4g}" for model, value in trivial.get(name, {}).items())
         )
     print(f"step {int(state.step)} of {workdir}, where there is now:")
     for path in sorted(workdir.iterdir()):

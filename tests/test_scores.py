@@ -62,7 +62,7 @@ def test_deterministic(samples, scores):
 def test_the_file(scores, tmp_path, capsys):
     path = tmp_path / "scores.json"
     metrics = {"bits_per_dim": Estimate(1.25, 0.125, 7)}
-    write_scores(path, scores, test_metrics=metrics)
+    write_scores(path, scores, test_metrics=metrics, trivial={})
     assert read_scores(path) == scores
     assert read_test_metrics(path) == metrics
     row = json.loads(path.read_text())["scores"][0]

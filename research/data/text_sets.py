@@ -4,6 +4,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int32
+
 from research.data import corpora, encoding, text_pairs, tokenizers
 from research.data import packing as packings
 from research.data.examples import Dataset, InMemory
@@ -43,6 +46,14 @@ class TextSet(Tokenized):
     def traits(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("length", "bytes_per_token", "packed")}
         return super().traits() | own
+
+    def transitions(self) -> tuple[Int32[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
+        """The token before and the token, of each that a causal model predicts, every one once."""
+        overlap = self.split == "train" and not self.packed
+        rows = {k: v[:: self.length if overlap else 1] for k, v in self.arrays().items()}
+        before, after = rows["segments"][:, :-1], rows["segments"][:, 1:]
+        counts = (before == after) & (after > 0)
+        return rows["tokens"][:, :-1][counts], rows["tokens"][:, 1:][counts]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,8 +12,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from research.data.examples import Dataset
+from research.data.text_sets import TextSet
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
+from research.evaluation.ngrams import ngram_nats
 from research.networks.transformer import unrolled
 from research.sampling import decoding
 from research.sampling.decoding import Decoder
@@ -79,6 +82,14 @@ class LanguageModel(TextWriter):
         loss_B, accuracy_B = (jnp.sum(x, axis=1) / jnp.maximum(count_B, 1) for x in (nats, hits))
         bits_B = loss_B / math.log(2) / self.bytes_per_token
         return dict(loss=loss_B, accuracy=accuracy_B, bits_per_byte=bits_B, weight=count_B)
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What the training split's unigrams and bigrams get (`ngrams.ngram_nats`)."""
+        assert isinstance(train, TextSet) and isinstance(test, TextSet)
+        vocabulary = self.tokenizer.size
+        nats = ngram_nats(train.transitions(), test.transitions(), vocabulary=vocabulary)
+        bits = {name: loss / math.log(2) / test.bytes_per_token for name, loss in nats.items()}
+        return {"loss": nats, "bits_per_byte": bits}
 
     def per_token(
         self, params: Params, batch: Batch, dropout: Rng | None = None

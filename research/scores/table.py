@@ -38,13 +38,21 @@ class Score:
 
 
 def write_scores(
-    path: pathlib.Path, scores: Sequence[Score], *, test_metrics: Mapping[str, Estimate]
+    path: pathlib.Path,
+    scores: Sequence[Score],
+    *,
+    test_metrics: Mapping[str, Estimate],
+    trivial: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Writes `scores.json`: the scores of samples, and the method's metrics on the test set."""
+    """Writes `scores.json`: the scores of samples, and the method's metrics on the test set.
+
+    `trivial` is what trivial models get of those, by metric and model.
+    """
     content = {
         "schema_version": SCHEMA_VERSION,
         "scores": [dataclasses.asdict(score) for score in scores],
         "test_metrics": {name: metric._asdict() for name, metric in test_metrics.items()},
+        "trivial": {name: dict(models) for name, models in trivial.items()},
     }
     write_json(path, content)
 

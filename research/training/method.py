@@ -12,6 +12,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
+from research.data.examples import Dataset
 from research.training.rng import named
 from research.training.state import TrainState
 from research.training.types import Batch, Metrics, Params, Rng, Scalar
@@ -71,6 +72,10 @@ class Method(abc.ABC):
         A method's further keyword arguments are the options of `launch.sample`, but `batch`: a
         method that takes it is given `count` examples it has not seen.
         """
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What trivial models get of metrics of `evaluate` on the test set, by metric and model."""
+        return {}
 
     def init_extra(self, rng: Rng) -> dict[str, Any]:
         """The first `state.extra`."""

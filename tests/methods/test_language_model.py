@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from research import run
-from research.data import tokenizers
+from research.data import corpora, encoding, text_sets, tokenizers
 from research.errors import InputError
 from research.methods.language_model import LanguageModel
 from research.networks.transformer import Transformer
@@ -41,6 +41,29 @@ def learned():
         state, metrics = step(state, batch, jax.random.key(i))
     assert metrics["model/loss"] < 0.15
     return model, state
+
+
+@pytest.mark.parametrize("packing", ["windows", "documents"])
+def test_a_trivial_model_predicts_every_token_of_the_training_once(tmp_path, packing):
+    """Windows at every place are read end to end; nothing is predicted across documents."""
+    texts = ["ab" * 20, "ba" * 30, "abc" * 12, "cc" * 9, "bbb" * 7]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text)
+    given = {"tokenizer": "char", "length": 8, "packing": packing}
+    train, test = (text_sets.load(str(tmp_path), split, **given) for split in ("train", "test"))
+    before, after = train.transitions()
+    stream = encoding.stream(corpora.documents(str(tmp_path), "train"), train.tokenizer).tokens
+    if packing == "windows":
+        kept = (len(stream) - 1) // 8 * 8
+        np.testing.assert_array_equal(before, stream[:kept])
+        np.testing.assert_array_equal(after, stream[1 : kept + 1])
+    else:
+        pieces = [len(text) + 1 for text in corpora.documents(str(tmp_path), "train").read()]
+        assert len(after) == sum(size - -(-size // 9) for size in pieces)
+        assert not (before == train.tokenizer.end).any()
+    model = method(packed=packing == "documents")
+    nats = model.trivial(train, test)["loss"]
+    assert 0 < nats["bigram"] < nats["unigram"] < np.log(train.tokenizer.size)
 
 
 def test_only_predictions_within_a_document_count():

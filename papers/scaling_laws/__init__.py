@@ -1,0 +1,1 @@
+"""Scaling Laws for Neural Language Models (2001.08361)."""
