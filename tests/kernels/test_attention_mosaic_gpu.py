@@ -114,6 +114,19 @@ def test_blocks_outside_the_band_are_not_visited(settings, expected):
     assert mosaic_gpu.trips(call) == expected
 
 
+@pytest.mark.parametrize("keys", [1, 127, 128, 129, 640])
+@pytest.mark.parametrize("settings", [{}, dict(causal=True), dict(window=(64, 5))], ids=str)
+def test_no_block_is_beyond_the_keys(keys, settings):
+    """The copies would fill it with zeros, and a mask hide them: only time would be lost."""
+    q, k = (jax.ShapeDtypeStruct((1, n, 2, 128), "bfloat16") for n in (300, keys))
+    with compiled_for("gpu-sm90"):
+        call = mosaic_gpu.call_of(*checked_call(q, k, k, **settings))
+    for tile in range(call.tiles):
+        start, inner, outer, stop = map(int, mosaic_gpu.reach(call, tile * call.rows))
+        assert start <= inner <= outer <= stop or start == stop
+        assert start == stop or (stop - 1) * call.block_k < keys
+
+
 def checked_call(q, k, v, *, causal=False, window=None, scale=None):
     return checked(q, k, v, causal, window, None, None, None, scale)
 
