@@ -55,7 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "warmup_steps": 100,
         "data": dict(name="shakespeare", tokenizer="char", length=512, packing="windows"),
-        "network": dict(width=384, layers=6, heads=6, dropout=0.2),
+        "network": dict(width=384, layers=6, heads=6, dropout=0.2, product_dtype="bfloat16"),
     },
     "124m": {
         "steps": 100_000,

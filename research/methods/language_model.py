@@ -261,11 +261,24 @@ def decoder(network: Any) -> Decoder:
         logits=logits,
         rewind=rewound if network.rewinds else None,
         take=taken,
+        grow=grown if network.rewinds else None,
     )
 
 
 def rewound(cache: Any, lengths: Int[Array, " B"]) -> Any:
     return dataclasses.replace(cache, lengths_B=lengths)
+
+
+def grown(cache: Any, capacity: int) -> Any:
+    """A cache of positions, the second axis of a layer's keys and values, with more of them."""
+
+    def wider(array: Array) -> Array:
+        if array.shape[1] == capacity:
+            return array
+        more = [(0, capacity - array.shape[1]) if axis == 1 else (0, 0) for axis in range(4)]
+        return jnp.pad(array, more)
+
+    return dataclasses.replace(cache, layers=jax.tree.map(wider, cache.layers))
 
 
 def taken(cache: Any, index: Int[Array, " N"]) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from kernels.attention.decode import decode_attention, paged_decode_attention, xla
 from kernels.attention.decode.api import Arrays, Settings
 from kernels.blocks import tried
+from tests.kernels.attention_suite import close
 from tests.kernels.decode_suite import DecodeSuite, cache, in_pages
 
 
@@ -30,12 +31,48 @@ class TestSmallBlocks(DecodeSuite):
             return super().run(op, *given, **settings)
 
 
+class TestBlocks(TestSmallBlocks):
+    """Dense caches as well, whatever is seen of them."""
+
+    @pytest.fixture(autouse=True)
+    def in_blocks(self, monkeypatch):
+        monkeypatch.setattr(xla, "forward_by", xla.by_blocks)
+
+
+@pytest.mark.parametrize("settings", [{}, dict(window=250), dict(softcap=2.0)], ids=str)
+@pytest.mark.parametrize("lengths", [[600, 1, 77], [600, 600, 10]], ids=["in blocks", "whole"])
+def test_a_long_cache_by_what_is_seen_of_it(lengths, settings):
+    q, k, v = cache(length=600, heads=2)
+    given = q, k, v, jnp.array(lengths)
+    out = decode_attention(*given, **settings, implementation="xla")
+    truth = decode_attention(*given, **settings, implementation="reference")
+    close(out, truth, 2e-5, "out")
+
+
+@pytest.mark.parametrize(
+    ("length", "seen", "visits"), [(600, 600, 0), (600, 201, 0), (600, 199, 7), (512, 10, 0)]
+)
+def test_a_long_cache_is_read_in_blocks_where_little_is_seen(monkeypatch, length, seen, visits):
+    found, step = [], xla.softmax_step
+
+    def counted(*given):
+        jax.debug.callback(lambda: found.append(1))
+        return step(*given)
+
+    monkeypatch.setattr(xla, "softmax_step", counted)
+    q, k, v = cache(batch=1, length=length, heads=2)
+    arrays = Arrays(q, k, v, jnp.array([seen]), None)
+    xla.forward_by.__wrapped__(32, Settings(0.125, None, None), arrays).block_until_ready()
+    jax.effects_barrier()
+    assert len(found) == visits
+
+
 @pytest.mark.parametrize("paged", [False, True])
 def test_the_cache_is_not_copied(paged):
     """Temporary memory is a block's, whatever the cache holds."""
 
     def temporary(length):
-        q, k, v = cache(length=length)
+        q, k, v = cache(length=length, heads=2)
         given = (q, k, v, jnp.array([length, 1, 7]))
         op = decode_attention
         if paged:
@@ -63,6 +100,6 @@ def test_only_blocks_in_reach_are_visited(monkeypatch, length, window, visits):
     monkeypatch.setattr(xla, "softmax_step", counted)
     q, k, v = cache(batch=1, length=512)
     arrays = Arrays(q, k, v, jnp.array([length]), None)
-    xla.forward_by.__wrapped__(32, Settings(0.125, None, window), arrays).block_until_ready()
+    xla.by_blocks(32, Settings(0.125, None, window), arrays).block_until_ready()
     jax.effects_barrier()
     assert len(seen) == visits

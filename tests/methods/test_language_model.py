@@ -11,6 +11,7 @@ from research.data import corpora, encoding, text_sets, tokenizers
 from research.errors import InputError
 from research.methods.language_model import LanguageModel
 from research.networks.transformer import Transformer
+from research.sampling.decoding import prompts
 
 TEXT = "to be or not to be, that is the question: whether 'tis nobler in the mind to suffer"
 TOKENIZER = tokenizers.train("char", [TEXT])
@@ -64,6 +65,15 @@ def test_a_trivial_model_predicts_every_token_of_the_training_once(tmp_path, pac
     model = method(packed=packing == "documents")
     nats = model.trivial(train, test)["loss"]
     assert 0 < nats["bigram"] < nats["unigram"] < np.log(train.tokenizer.size)
+
+
+def test_a_text_is_the_same_while_its_cache_grows(monkeypatch):
+    model = method(length=64, positions="rotary")
+    state = model.init(jax.random.key(0), {"tokens": jnp.zeros((1, 65), jnp.int32)})
+    given = dict(count=2, prompt="to be", new_tokens=50, strategy="temperature")
+    expected = model.sample(state, jax.random.key(1), **given)["texts"]
+    monkeypatch.setattr(prompts, "UNGROWN", 16)
+    assert model.sample(state, jax.random.key(1), **given)["texts"].tolist() == expected.tolist()
 
 
 def test_only_predictions_within_a_document_count():

@@ -52,13 +52,18 @@ def take(cache, index):
     return jax.tree.map(lambda leaf: leaf[index], cache)
 
 
-ORDER_2 = Decoder(V, LENGTH, empty, extend, logits, rewind, take)
+def grow(cache, capacity):
+    more = capacity - cache["tokens"].shape[1]
+    return {**cache, "tokens": jnp.pad(cache["tokens"], [(0, 0), (0, more)], constant_values=-7)}
+
+
+ORDER_2 = Decoder(V, LENGTH, empty, extend, logits, rewind, take, grow)
 
 
 def counting(traces):
     """ORDER_2 that notes each time a program with it is traced."""
     counted = functools.partial(extend, traces=traces)
-    return Decoder(V, LENGTH, empty, counted, logits, rewind, take)
+    return Decoder(V, LENGTH, empty, counted, logits, rewind, take, grow)
 
 
 def empty_chain(batch, capacity):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.sampling.decoding import generate, grammar, stream
+from research.sampling.decoding import generate, grammar, prompts, stream
 from research.sampling.decoding.generation import begin
 from research.sampling.decoding.prompts import bucket
 from research.sampling.decoding.strategies import Task
@@ -173,6 +173,33 @@ def test_lengths_of_one_bucket_share_their_programs():
     assert traces == first
     run([[1] * 17], "nucleus", decoder=decoder, new_tokens=5)
     assert traces == [*first, (1, 32), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [({}, 2), ({"end": 2}, 1), ({"negative_prompts": [[3]] * len(PROMPTS)}, 2)],
+    ids=["to the last", "all end early", "guided"],
+)
+def test_a_cache_that_grows_writes_the_same(monkeypatch, settings, sizes):
+    """From 32 positions to 64, while it writes; not if all rows have ended."""
+    whole = run(PROMPTS, "nucleus", new_tokens=40, **settings)
+    monkeypatch.setattr(prompts, "UNGROWN", 16)
+    traces = []
+    decoder = counting(traces)
+    found = run(PROMPTS, "nucleus", decoder=decoder, new_tokens=40, **settings)
+    for name, array in whole._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name), array)
+    assert len(traces) == 1 + sizes, "one program for the prompts, one for each capacity"
+    parts = list(stream(decoder, PARAMS, PROMPTS, RNG, new_tokens=40, **settings))
+    for row, length in enumerate(whole.lengths_B):
+        joined = np.concatenate([part[row] for part in parts])
+        np.testing.assert_array_equal(joined, whole.tokens_BxN[row, :length])
+
+
+def test_what_a_cache_grows_through():
+    assert prompts.capacities(16, 1024) == [128, 256, 512, 1024]
+    assert prompts.capacities(300, 700) == [512, 700]
+    assert prompts.capacities(16, 64) == [64]
 
 
 def test_buckets_are_powers_of_two_within_the_context():

@@ -45,9 +45,10 @@ def decode_attention(
     """Attention (B, H, D) of each sequence's newest query over its first `lengths` keys.
 
     The query stands at position length - 1 and sees keys from length - 1 - `window` on. A sequence
-    of length 0 gets 0; what the cache holds beyond a length is never read into the result. Scale,
-    softcap and heads are `kernels.attention.attention`'s, and so is `implementation`. Raises
-    ValueError for arguments that don't fit. Not differentiable: made for sampling.
+    of length 0 gets 0; what the cache holds beyond a length, any finite numbers, changes no bit of
+    the result. Scale, softcap and heads are `kernels.attention.attention`'s, and so is
+    `implementation`. Raises ValueError for arguments that don't fit. Not differentiable: made for
+    sampling.
     """
     check_query(q_BxHxD)
     if k_BxSxKxD.ndim != 4 or k_BxSxKxD.shape[0] != q_BxHxD.shape[0]:

@@ -1,8 +1,9 @@
-"""Decode attention in plain JAX, the CPU's own: each sequence reads what it has of the cache once.
+"""Decode attention in plain JAX, the CPU's own: a step is bound by the bytes of the cache.
 
-One query has nothing to share a key with, so a step is bound by the cache's bytes. Products and
-sums over a block are one fused loop over it as it lies: XLA's matrix products would first put the
-heads before the positions, a copy of the cache.
+One query has nothing to share a key with. Products and sums are one fused loop over keys or values
+as they lie: XLA's matrix products would first put the heads before the positions, a copy of the
+cache. A dense cache that is mostly seen, of heads with keys of their own, is read whole, by all
+threads; else each sequence reads the blocks that it sees, one after the other.
 """
 
 import functools
@@ -16,6 +17,7 @@ from kernels.attention.decode.api import Arrays, Settings
 from kernels.blocks import chosen
 
 DEFAULT = {"keys": 256}
+SHORT = 512  # positions: to read so many is cheaper than to ask how many are seen
 
 
 def refuses(arrays: Arrays, settings: Settings) -> None:
@@ -30,6 +32,43 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def forward_by(most: int, settings: Settings, arrays: Arrays) -> jax.Array:
+    blocks = functools.partial(by_blocks, most, settings, arrays)
+    if arrays.pages_BxM is not None or arrays.q_BxHxD.shape[1] != arrays.k.shape[2]:
+        return blocks()
+    seen_BxS = positions_seen(settings, arrays)
+    whole = functools.partial(at_once, settings, arrays, seen_BxS)
+    if seen_BxS.shape[1] <= SHORT:
+        return whole()
+    # A whole pass takes a third of the time that the blocks of it all would.
+    return jax.lax.cond(3 * jnp.sum(seen_BxS) >= seen_BxS.size, whole, blocks)
+
+
+def positions_seen(settings: Settings, arrays: Arrays) -> jax.Array:
+    """Which of a dense cache's positions each row's query sees, (B, S)."""
+    at_S, last_Bx1 = jnp.arange(arrays.k.shape[1]), arrays.lengths_B[:, None] - 1
+    if settings.window is None:
+        return at_S <= last_Bx1
+    return (at_S <= last_Bx1) & (at_S >= last_Bx1 - settings.window)
+
+
+def at_once(settings: Settings, arrays: Arrays, seen_BxS: jax.Array) -> jax.Array:
+    """The output by one softmax over all positions; each head has keys of its own."""
+    q_Bx1xHxD = settings.scale * arrays.q_BxHxD.astype(jnp.float32)[:, None]
+    k_BxSxHxD, v_BxSxHxD = arrays.k.astype(jnp.float32), arrays.v.astype(jnp.float32)
+    logits_BxSxH = jnp.sum(q_Bx1xHxD * k_BxSxHxD, axis=-1)
+    if settings.softcap is not None:
+        logits_BxSxH = settings.softcap * jnp.tanh(logits_BxSxH / settings.softcap)
+    logits_BxSxH = jnp.where(seen_BxS[..., None], logits_BxSxH, -jnp.inf)
+    highest = jnp.max(logits_BxSxH, axis=1, keepdims=True)
+    weights_BxSxH = jnp.exp(logits_BxSxH - jnp.where(highest == -jnp.inf, 0, highest))
+    total = jnp.sum(weights_BxSxH, axis=1)[..., None]
+    # XLA would sum within the product that follows the call, and that on one core.
+    sums_BxHxD = jax.lax.optimization_barrier(jnp.sum(weights_BxSxH[..., None] * v_BxSxHxD, axis=1))
+    return (sums_BxHxD / jnp.where(total == 0, 1, total)).astype(arrays.q_BxHxD.dtype)
+
+
+def by_blocks(most: int, settings: Settings, arrays: Arrays) -> jax.Array:
+    """The output by an online softmax over the blocks that each sequence sees."""
     keys, block = reader(most, arrays)
     batch, heads, size = arrays.q_BxHxD.shape
     key_heads = arrays.k.shape[2]
@@ -74,7 +113,6 @@ def softmax_step(
     base = jnp.where(new == -jnp.inf, 0, new)
     weights = jnp.exp(logits_SxKxG - base)
     kept = jnp.exp(highest - base)
-    # What isn't seen may be anything, NaN too: its weight 0 isn't enough.
     values = jnp.sum(jnp.where(seen[..., None], weights[..., None] * v, 0), axis=0)
     return new, total * kept + jnp.sum(weights, axis=0), sums * kept[..., None] + values
 

@@ -34,7 +34,8 @@ def guided(decoder: Decoder, guidance: float) -> Decoder:
     def take(cache: Cache, index_N: Array) -> Cache:
         return decoder.take(cache, jnp.stack([2 * index_N, 2 * index_N + 1], axis=1).reshape(-1))
 
-    return Decoder(decoder.vocabulary, decoder.length, empty, extend, logits, None, take)
+    own = decoder.vocabulary, decoder.length
+    return Decoder(*own, empty, extend, logits, None, take, decoder.grow)
 
 
 def paired(hidden_2Bx: Array) -> Array:

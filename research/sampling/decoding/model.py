@@ -29,6 +29,7 @@ class Decoder:
     rewind(cache, lengths_B): forgets what came after so many tokens of each row; None where a
       model can't.
     take(cache, index_N): a cache of N rows, copies of those of this index.
+    grow(cache, capacity): the cache with room for so many tokens; None where it needs none.
     """
 
     vocabulary: int
@@ -38,6 +39,7 @@ class Decoder:
     logits: Callable[[Params, Array], Array]
     rewind: Callable[[Cache, Array], Cache] | None
     take: Callable[[Cache, Array], Cache]
+    grow: Callable[[Cache, int], Cache] | None = None
 
 
 class Prompts(NamedTuple):

@@ -3,7 +3,8 @@
 A program is compiled for a batch, a length of prompts and a capacity of the cache. Both lengths
 are a `bucket`: the least power of two that holds the longest prompt, and the longest prompt with
 its continuation, 16 at least and at most what the model takes. So lengths of one bucket share
-their programs.
+their programs. Where tokens are drawn one by one a cache grows bucket by bucket from 128 on: a step
+reads what there is of it.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from research.errors import InputError
 from research.sampling.decoding.model import Decoder, Prompts, Tokens
 
 LEAST = 16
+UNGROWN = 128  # the largest capacity that a cache has from the start whatever it needs
 
 
 def bucket(count: int, limit: int) -> int:
@@ -41,6 +43,14 @@ def padded(decoder: Decoder, prompts: Sequence[Tokens], new_tokens: int) -> tupl
         tokens[row, : len(prompt)] = prompt
     capacity = bucket(longest + new_tokens, decoder.length)
     return Prompts(jnp.asarray(tokens), jnp.asarray(counts)), capacity
+
+
+def capacities(prompt: int, whole: int) -> list[int]:
+    """What a cache of `whole` tokens grows through: the first holds the prompt and a token more."""
+    sizes = [bucket(max(prompt + 1, UNGROWN), whole)]
+    while sizes[-1] < whole:
+        sizes.append(min(2 * sizes[-1], whole))
+    return sizes
 
 
 def check(decoder: Decoder, row: int, prompt: np.ndarray, new_tokens: int) -> None:

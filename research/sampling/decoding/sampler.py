@@ -46,7 +46,7 @@ class Progress(NamedTuple):
     step: Int32[Array, ""]
 
 
-@functools.partial(jax.jit, static_argnames=("decoder", "settings", "capacity"))
+@functools.partial(jax.jit, static_argnames=("decoder", "settings", "capacity", "written"))
 def start(
     decoder: Decoder,
     settings: Settings,
@@ -55,8 +55,12 @@ def start(
     constraint: Automaton | None,
     *,
     capacity: int,
+    written: int,
 ) -> tuple[Cache, Progress]:
-    """Reads the prompts; with guidance each is followed by its negative prompt."""
+    """Reads the prompts; with guidance each is followed by its negative prompt.
+
+    The cache has a capacity, and the texts have room for `written` tokens.
+    """
     hidden, cache = prefill(decoder, params, prompts, capacity)
     hidden = last(hidden, prompts.counts_B)
     if settings.guidance is not None:
@@ -64,7 +68,7 @@ def start(
         prompts = Prompts(prompts.tokens_BxP[::2], prompts.counts_B[::2])
     batch = len(prompts.counts_B)
     return cache, Progress(
-        blank(batch, capacity),
+        blank(batch, written),
         decoder.logits(params, hidden),
         None if settings.repetition_penalty == 1 else tokens_of(prompts, decoder.vocabulary),
         None if constraint is None else jnp.full(batch, constraint.start, jnp.int32),

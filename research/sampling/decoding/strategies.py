@@ -4,14 +4,15 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from research.errors import InputError
 from research.sampling.decoding import beam, contrastive, sampler, speculative
 from research.sampling.decoding.automata import Automaton
 from research.sampling.decoding.filters import Filters, check
-from research.sampling.decoding.model import Decoder, Params, Tokens
-from research.sampling.decoding.prompts import padded
+from research.sampling.decoding.model import Decoder, Params, Tokens, unfinished
+from research.sampling.decoding.prompts import capacities, padded
 
 GUIDANCE = 1.5  # of negative prompts without a scale
 
@@ -77,12 +78,24 @@ def sampled(
         raise InputError("guidance needs negative_prompts, one for each prompt")
 
     settings = sampler.Settings(filters, float(repetition_penalty), guidance)
-    read, capacity = padded(decoder, prompts, new_tokens)
-    state = sampler.start(decoder, settings, params, read, constraint, capacity=capacity)
+    read, whole = padded(decoder, prompts, new_tokens)
+    longest = int(read.counts_B.max())
+    sizes = [whole] if decoder.grow is None else capacities(longest, whole)
+    start = decoder, settings, params, read, constraint
+    state = sampler.start(*start, capacity=sizes[0], written=whole)
 
     def advance(state: tuple[Any, Any], until: int) -> tuple[Any, Any]:
-        lengths = {"end": end, "until": until, "new_tokens": new_tokens}
-        return sampler.advance(decoder, settings, params, constraint, *state, rng, **lengths)
+        cache, progress = state
+        for size in sizes:
+            stop = until if size == whole else min(until, size - longest)
+            if not bool(jnp.any(unfinished(progress.text, stop))):
+                continue
+            if decoder.grow is not None:
+                cache = decoder.grow(cache, size)
+            lengths = {"end": end, "until": stop, "new_tokens": new_tokens}
+            call = decoder, settings, params, constraint, cache, progress, rng
+            cache, progress = sampler.advance(*call, **lengths)
+        return cache, progress
 
     return Session(state, advance)
 
