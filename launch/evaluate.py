@@ -2,19 +2,25 @@
 
 python -m launch.evaluate --workdir=runs/digits
 
+python -m launch.evaluate --workdir=runs/text --task=next_line [--shots=2] [--count=500]
+
 Writes WORKDIR/scores.json, and in WORKDIR/samples the first hundred samples and what helps to judge
 them by eye: nearest training images and, where there is one, the latent space.
 """
 
 import pathlib
+from typing import Any
 
 import jax
 from absl import flags
 
 from launch import command
+from research.errors import InputError
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The run to evaluate.", required=True)
 COUNT = flags.DEFINE_integer("count", None, "How many samples; by default as the config says.")
+TASK = flags.DEFINE_string("task", None, "Questions for a language model, in place of samples.")
+SHOTS = flags.DEFINE_integer("shots", 0, "Solved questions before each of a task's.", lower_bound=0)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 SHOWN = 100
 
@@ -28,6 +34,9 @@ def main(argv: list[str]) -> None:
 
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
+    if TASK.value is not None:
+        evaluate_task(experiment.method, state, TASK.value)
+        return
     count = experiment.evaluate["count"] if COUNT.value is None else COUNT.value
     scores, shown = [], []
     if count:
@@ -54,6 +63,19 @@ def main(argv: list[str]) -> None:
         print(f"  {path}{'/' if path.is_dir() else ''}")
     for path in shown:
         print(f"the samples: {path}")
+
+
+def evaluate_task(method: Any, state: Any, task: str) -> None:
+    from research.data.choice_tasks import questions
+    from research.scores.choices import score_choices
+    from research.scores.table import print_scores
+    from research.training.method import TextRanker
+
+    if not isinstance(method, TextRanker):
+        raise InputError("--task is for a model of texts; this run is of none that ranks them")
+    count = 500 if COUNT.value is None else COUNT.value
+    asked = questions(task, count=count, shots=SHOTS.value, seed=SEED.value)
+    print_scores(score_choices(method, state, asked, f"{task},shots={SHOTS.value}"))
 
 
 if __name__ == "__main__":

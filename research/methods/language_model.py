@@ -17,10 +17,11 @@ from research.data.text_sets import TextSet
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
 from research.evaluation.ngrams import ngram_nats
+from research.methods import text_likelihoods
 from research.networks.transformer import unrolled
 from research.sampling import decoding
 from research.sampling.decoding import Decoder
-from research.training.method import Aux, Objective, TextWriter
+from research.training.method import Aux, Objective, TextRanker, TextWriter
 from research.training.optimizers import averaged
 from research.training.rng import named
 from research.training.state import TrainState
@@ -29,7 +30,7 @@ from research.training.types import Batch, Metrics, Params, Rng, Scalar
 BLOCK = 8  # tokens that a stream shows at once
 
 
-class LanguageModel(TextWriter):
+class LanguageModel(TextWriter, TextRanker):
     """p(text) = prod p(token | tokens before), of a document or, in windows, of a stream of them.
 
     A batch is `tokens`, `positions` and `segments`, int32 (B, T + 1): each of T tokens is predicted
@@ -114,6 +115,18 @@ class LanguageModel(TextWriter):
         apply = functools.partial(self.network.apply, {"params": params})
         seen = (batch[field][:, :-1] for field in fields)
         return apply(apply(*seen, train=dropout is not None, rngs=rngs), method="logits")
+
+    def log_likelihoods(
+        self, state: TrainState, pairs: Sequence[tuple[str, str]]
+    ) -> Float[np.ndarray, " N"]:
+        """ln p(text | prompt) of each pair; of a long prompt as much as the context holds.
+
+        Raises InputError for a text that alone exceeds the context.
+        """
+        tokens = [(self.ids(prompt), self.tokenizer.encode(x).tolist()) for prompt, x in pairs]
+        params = averaged(state, "model")
+        per_token = jax.jit(lambda batch: self.per_token(params, batch)[0])
+        return text_likelihoods.log_likelihoods(per_token, tokens, length=self.length)
 
     def sample(
         self,

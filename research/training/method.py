@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Float
@@ -115,6 +116,16 @@ class TextWriter(Method):
     @abc.abstractmethod
     def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
         """The first of `sample`'s texts in pieces, as it is written; with `sample`'s options."""
+
+
+class TextRanker(Method):
+    """A method that says how likely a text is after another."""
+
+    @abc.abstractmethod
+    def log_likelihoods(
+        self, state: TrainState, pairs: Sequence[tuple[str, str]]
+    ) -> Float[np.ndarray, " N"]:
+        """ln p(text | prompt) of each (prompt, text); an empty prompt is a document's start."""
 
 
 def play(

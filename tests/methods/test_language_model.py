@@ -8,10 +8,12 @@ import pytest
 
 from research import run
 from research.data import corpora, encoding, text_sets, tokenizers
+from research.data.choice_tasks import Question
 from research.errors import InputError
 from research.methods.language_model import LanguageModel
 from research.networks.transformer import Transformer
 from research.sampling.decoding import prompts
+from research.scores.choices import score_choices
 
 TEXT = "to be or not to be, that is the question: whether 'tis nobler in the mind to suffer"
 TOKENIZER = tokenizers.train("char", [TEXT])
@@ -65,6 +67,60 @@ def test_a_trivial_model_predicts_every_token_of_the_training_once(tmp_path, pac
     model = method(packed=packing == "documents")
     nats = model.trivial(train, test)["loss"]
     assert 0 < nats["bigram"] < nats["unigram"] < np.log(train.tokenizer.size)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_text_after_a_prompt_is_as_likely_as_its_tokens_one_by_one(packed):
+    model = method(packed=packed, positions="rotary")
+    state = model.init(jax.random.key(0), {"tokens": jnp.zeros((1, 17), jnp.int32)})
+    pairs = [("to be", " or"), ("to be o", "r"), ("to be ", "or"), ("", "to be"), ("to be", " ")]
+    whole, last, rest, alone, first = model.log_likelihoods(state, pairs)
+    assert whole == pytest.approx(first + rest, rel=1e-5)
+    assert rest > -20 and last < 0
+    ids = [model.tokenizer.end, *TOKENIZER.encode("to be").tolist()]
+    tokens = jnp.asarray([ids])
+    fields = dict(positions=jnp.arange(6)[None], segments=jnp.ones((1, 6), jnp.int32))
+    logits = model.logits(state.params["model"], dict(tokens=tokens, **fields))[0]
+    picked = jax.nn.log_softmax(logits)[jnp.arange(5), jnp.asarray(ids[1:])]
+    assert alone == pytest.approx(float(picked.sum()), rel=1e-5)
+
+
+def test_of_a_long_prompt_the_context_sees_the_end():
+    model = method()
+    state = model.init(jax.random.key(0), {"tokens": jnp.zeros((1, 17), jnp.int32)})
+    long = model.log_likelihoods(state, [(TEXT, "be")])
+    assert long == model.log_likelihoods(state, [(TEXT[-15:], "be")])
+    assert long != model.log_likelihoods(state, [(TEXT[-14:], "be")])
+    with pytest.raises(InputError, match="a text has 17 tokens, and the model's context is 16"):
+        model.log_likelihoods(state, [("to", "b" * 17)])
+
+
+def test_what_is_known_by_heart_is_ranked_first(learned):
+    model, state = learned
+    asked = [
+        Question("to be or", (" for all", " whether", " not to"), 2),
+        Question("that is", (" the ques", " to suffe"), 0),
+    ]
+    scores = {s.metric.split("[")[0]: s for s in score_choices(model, state, asked, "text")}
+    assert [s.value for s in scores.values()] == [1.0] * 3
+    assert scores["accuracy_by_gain"].baselines["chance"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+
+
+def test_choices_are_ranked_in_three_ways(monkeypatch, learned):
+    """b is the likeliest, c a byte, a by what it gains; without a prompt it would be b."""
+    nats = {("p", "a"): -3.0, ("p", "b"): -2.0, ("p", "cccc"): -4.0}
+    nats |= {("", "a"): -9.0, ("", "b"): -2.0, ("", "cccc"): -5.0}
+
+    model, state = learned
+    monkeypatch.setattr(
+        model, "log_likelihoods", lambda state, pairs: np.array([nats[pair] for pair in pairs])
+    )
+    chosen = []
+    for answer in range(3):
+        asked = [Question("p", ("a", "b", "cccc"), answer)]
+        scores = score_choices(model, state, asked, "made_up")
+        chosen.append([s.value for s in scores] + [scores[0].baselines["no_prompt"]])
+    np.testing.assert_array_equal(np.array(chosen).T, np.eye(3)[[1, 2, 0, 1]])
 
 
 def test_a_text_is_the_same_while_its_cache_grows(monkeypatch):
