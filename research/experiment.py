@@ -21,7 +21,11 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
 from research.methods.ppo import PPO
-from research.methods.sequence_tasks import SequenceRegression, StepClassification
+from research.methods.sequence_tasks import (
+    AnswerClassification,
+    SequenceRegression,
+    StepClassification,
+)
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
 from research.networks.actor_critic import ActorCritic
@@ -73,6 +77,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "ppo": PPO,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
+    "answer_classification": AnswerClassification,
     "skip_gram": SkipGram,
     "glove": GloVe,
 }
