@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from papers import trained
 from papers.ledger import PAPERS_DIR
+from research.errors import InputError
 from research.experiment import build
 from research.run import metrics_on_test, plain
 from research.training.checkpoints import Checkpoints
@@ -41,6 +42,9 @@ def curves(made: ConfigDict, name: str) -> tuple[Curve, Curve]:
 
     Trained until validation has reached `REACHED`, at most to the config's last step, under
     runs/papers/NAME-KEY; one that was stopped goes on.
+
+    Raises:
+      InputError: training was stopped.
     """
     key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
     folder = trained.RUNS / f"{name}-{key}"
@@ -58,7 +62,7 @@ def curves(made: ConfigDict, name: str) -> tuple[Curve, Curve]:
     try:
         while start < made.steps and not is_reached(read(folder / "validation.jsonl", "accuracy")):
             start = min(start - start % STAGE + STAGE, made.steps)
-            experiment.train(
+            state = experiment.train(
                 steps=start,
                 checkpoints=checkpoints,
                 checkpoint_every=STAGE,
@@ -66,6 +70,8 @@ def curves(made: ConfigDict, name: str) -> tuple[Curve, Curve]:
                 log_every=EVERY,
                 hooks=[Hook(EVERY, validate)],
             )
+            if int(state.step) < start:
+                raise InputError(f"{folder} stopped at {int(state.step)}; the same command goes on")
     finally:
         for part in (training, validation, checkpoints):
             part.close()

@@ -1,11 +1,14 @@
 """Grokking's claims: what is read off the curves, that they are resumed, and what fails."""
 
+import jax
 import pytest
 
 from papers import ledger, trained
 from papers.grokking import claims as paper
 from papers.grokking import curves
 from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import Experiment, build
 
 DELAY = {claim.id: claim for claim in paper.CLAIMS}["grokking.delay"]
 TRAINING = [(25, 0.2), (50, 0.995), (75, 0.9), (100, 1.0)]
@@ -48,6 +51,17 @@ def test_training_ends_when_validation_is_reached(tmp_path, monkeypatch):
     more, _ = curves.curves(made, "toy")
     assert more[:2] == training and more[2][0] == 75 and len(more) == 3
     assert not curves.is_reached(more)
+
+
+def test_a_stopped_run_says_so(tmp_path, monkeypatch):
+    """Where training returns before its last step, as a signal makes it."""
+    monkeypatch.setattr(trained, "RUNS", tmp_path)
+    made = load_config("configs/grokking.py:division_debug")
+    begun = build(made)
+    state = begun.method.init(jax.random.key(0), begun.example())
+    monkeypatch.setattr(Experiment, "train", lambda *args, **options: state)
+    with pytest.raises(InputError, match="stopped at 0; the same command goes on"):
+        curves.curves(made, "toy")
 
 
 def test_a_claim_is_measured_in_the_papers_protocol():
