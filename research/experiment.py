@@ -21,8 +21,13 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
 from research.methods.ppo import PPO
-from research.methods.sequence_tasks import SequenceRegression, StepClassification
+from research.methods.sequence_tasks import (
+    AnswerClassification,
+    SequenceRegression,
+    StepClassification,
+)
 from research.methods.vae import VAE
+from research.methods.word_embeddings import GloVe, SkipGram
 from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
@@ -34,6 +39,7 @@ from research.networks.recurrent import Recurrent
 from research.networks.temporal_convolution import TCN
 from research.networks.transformer import Transformer
 from research.networks.unet import UNet
+from research.networks.word_vectors import WordVectors
 from research.training.execution import state_layout
 from research.training.loop import train
 from research.training.method import Method
@@ -59,6 +65,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "transformer": Transformer,
     "recurrent": Recurrent,
     "tcn": TCN,
+    "word_vectors": WordVectors,
 }
 METHODS: dict[str, Callable[..., Method]] = {
     "classifier": Classifier,
@@ -70,6 +77,9 @@ METHODS: dict[str, Callable[..., Method]] = {
     "ppo": PPO,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
+    "answer_classification": AnswerClassification,
+    "skip_gram": SkipGram,
+    "glove": GloVe,
 }
 SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),

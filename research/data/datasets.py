@@ -9,25 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from research.data import image_sets, labelled_texts, point_sets, sequence_tasks, text_sets
+from research.data import (
+    image_sets,
+    labelled_texts,
+    modular_arithmetic,
+    point_sets,
+    sequence_tasks,
+    text_sets,
+)
 from research.data.corpora import CORPORA, is_path
 from research.data.examples import Dataset, InMemory, content_sha256
 from research.data.labelled_texts import CLASSES, SPANS
 from research.data.mixtures import MIXTURES
 from research.data.sequence_tasks import TASKS
 from research.data.text_pairs import PAIRS
+from research.data.word_contexts import WORD_SETS
 from research.errors import InputError, nearest
 
 EPISODES = {"train": 1000, "test": 164}  # 164 as gymnax's own table averages over
 
 
 def load(name: str, split: str, *, files: pathlib.Path | None = None, **options: Any) -> Dataset:
-    """The split of a set: a mixture's points, `episodes`, a sequence task, texts, else images.
+    """The split of a set: points, `episodes`, a sequence task, a division, texts, else images.
 
     A text set is one of `PAIRS` (`text_sets.load_pairs`), of `CLASSES` or `SPANS`
-    (`labelled_texts.load`), or a corpus by name, the path of a file or folder, or, where
-    `tokenizer` is among the options, any name that TFDS knows (`text_sets.load`). Its options are
-    the keyword arguments there, a sequence task's those of `sequence_tasks.load`; others have none.
+    (`labelled_texts.load`), of `WORD_SETS` (`word_contexts`), or a corpus by name, the path of a
+    file or folder, or, where `tokenizer` is among the options, any name that TFDS knows
+    (`text_sets.load`). Its options are the keyword arguments there, a sequence task's those of
+    `sequence_tasks.load`, of `modular_division` those of `modular_arithmetic.load`; others have
+    none.
     `files` is a run's folder, with what `Dataset.save` wrote there.
 
     Raises:
@@ -35,6 +45,10 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
     """
     if name in TASKS:
         return _given(functools.partial(sequence_tasks.load, name, split), options)
+    if name == "modular_division":
+        return _given(functools.partial(modular_arithmetic.load, name, split), options)
+    if name in WORD_SETS:
+        return _given(functools.partial(WORD_SETS[name], name, split, files=files), options)
     if name in PAIRS:
         return _given(functools.partial(text_sets.load_pairs, name, split, files=files), options)
     if name in CLASSES or name in SPANS:

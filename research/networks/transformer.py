@@ -140,6 +140,10 @@ class Transformer(nn.Module):
             carry, _ = block(carry, *given)
         return self.finish(carry)
 
+    def last(self, tokens: Int[Array, "B T"], train: bool = False) -> Float[Array, "B D"]:
+        """The hidden state of the last token."""
+        return self(tokens, train=train)[:, -1]
+
     def logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
         """Logits of every token, float32."""
         if self.head:

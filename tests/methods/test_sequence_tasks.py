@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.methods.sequence_tasks import SequenceRegression, StepClassification
+from research.methods.sequence_tasks import (
+    AnswerClassification,
+    SequenceRegression,
+    StepClassification,
+)
 from research.networks.recurrent import Recurrent
 from research.networks.temporal_convolution import TCN
+from research.networks.transformer import Transformer
 from research.training.optimizers import optimizer
 from research.training.state import TrainState
 
@@ -82,3 +87,20 @@ def test_draws_no_samples():
     method = made(SequenceRegression, Recurrent(width=4, outputs=1))
     with pytest.raises(InputError, match="draws no samples"):
         method.sample(TrainState(jnp.zeros((), jnp.int32), {}, {}, {}), jax.random.key(0), count=1)
+
+
+def test_an_answer_is_the_class_of_the_last_token():
+    network = Transformer(vocabulary=7, length=4, width=8, layers=1, heads=2)
+    rng = np.random.default_rng(0)
+    batch = {
+        "inputs": jnp.asarray(rng.integers(7, size=(16, 4), dtype=np.int32)),
+        "target": rng.integers(7, size=16, dtype=np.int32),
+    }
+    method = made(AnswerClassification, network)
+    state = jax.jit(method.init)(jax.random.key(0), batch)
+    found = jax.jit(method.evaluate)(state, batch, jax.random.key(0))
+    params = {"params": state.params["model"]}
+    hidden = network.apply(params, batch["inputs"])
+    chances = jax.nn.log_softmax(network.apply(params, hidden, method="logits")[:, -1])
+    np.testing.assert_allclose(found["loss"], -chances[np.arange(16), batch["target"]], rtol=1e-5)
+    np.testing.assert_array_equal(found["accuracy"], chances.argmax(-1) == batch["target"])

@@ -1,0 +1,1 @@
+"""Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets (2201.02177)."""

@@ -1,0 +1,116 @@
+"""Accuracies while a model learns, of training and of validation: papers/grokking/curves.png.
+
+python -m papers.grokking.curves
+"""
+
+import hashlib
+import json
+import math
+import pathlib
+
+from ml_collections import ConfigDict
+
+from papers import trained
+from papers.ledger import PAPERS_DIR
+from research.errors import InputError
+from research.experiment import build
+from research.run import metrics_on_test, plain
+from research.training.checkpoints import Checkpoints
+from research.training.logs import JsonlWriter
+from research.training.loop import Hook
+from research.training.state import TrainState
+
+CONFIG = "configs/grokking.py:division"
+EVERY = 25  # steps between two points of a curve
+STAGE = 500  # steps after which it is asked whether to go on
+REACHED = 0.99
+COLOURS = {"tab:red": "training", "tab:green": "validation"}
+
+Curve = list[tuple[int, float]]  # steps, accuracy
+
+
+def config(seed: int = 0, *, weight_decay: float = 1.0) -> ConfigDict:
+    """The seed's own weights and its own half of the equations; 4000 steps without decay."""
+    overrides = {"data.draw": seed, "optimizer.weight_decay": weight_decay}
+    if not weight_decay:
+        overrides["steps"] = 4000
+    return trained.config(CONFIG, seed=seed, overrides=overrides, save_every=STAGE, log_every=EVERY)
+
+
+def curves(made: ConfigDict, name: str) -> tuple[Curve, Curve]:
+    """Training accuracy, of each step's batch, and validation accuracy, of all other equations.
+
+    Trained until validation has reached `REACHED`, at most to the config's last step, under
+    runs/papers/NAME-KEY; one that was stopped goes on.
+
+    Raises:
+      InputError: training was stopped.
+    """
+    key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
+    folder = trained.RUNS / f"{name}-{key}"
+    experiment = build(made)
+    checkpoints = Checkpoints(folder / "checkpoints", keep=1)
+    start = checkpoints.latest or 0
+    training, validation = (
+        JsonlWriter(folder / f"{part}.jsonl", start=start) for part in ("training", "validation")
+    )
+
+    def validate(state: TrainState) -> None:
+        accuracy = metrics_on_test(experiment, state)["accuracy"].mean
+        validation.scalars(int(state.step), {"accuracy": accuracy})
+
+    try:
+        while start < made.steps and not is_reached(read(folder / "validation.jsonl", "accuracy")):
+            start = min(start - start % STAGE + STAGE, made.steps)
+            state = experiment.train(
+                steps=start,
+                checkpoints=checkpoints,
+                checkpoint_every=STAGE,
+                writers=[training],
+                log_every=EVERY,
+                hooks=[Hook(EVERY, validate)],
+            )
+            if int(state.step) < start:
+                raise InputError(f"{folder} stopped at {int(state.step)}; the same command goes on")
+    finally:
+        for part in (training, validation, checkpoints):
+            part.close()
+    return (
+        read(folder / "training.jsonl", "model/accuracy"),
+        read(folder / "validation.jsonl", "accuracy"),
+    )
+
+
+def read(path: pathlib.Path, metric: str) -> Curve:
+    lines = map(json.loads, path.read_text().splitlines())
+    return [(line["step"], line[metric]) for line in lines]
+
+
+def is_reached(curve: Curve) -> bool:
+    return math.isfinite(first_reached(curve))
+
+
+def first_reached(curve: Curve) -> float:
+    """The first step of the curve at `REACHED` or above, infinity if there is none."""
+    return min((step for step, value in curve if value >= REACHED), default=math.inf)
+
+
+def draw(seeds: int = 3) -> None:
+    """Both curves of every seed over the logarithm of steps, as the paper's figure 1."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, weight_decay in zip(figure.subplots(1, 2, sharey=True), (1.0, 0.0), strict=True):
+        for seed in range(seeds):
+            made = config(seed, weight_decay=weight_decay)
+            both = curves(made, f"grokking-decay{weight_decay:g}-seed{seed}")
+            for curve, colour, name in zip(both, COLOURS, COLOURS.values(), strict=True):
+                axes.plot(*zip(*curve, strict=True), color=colour, label=None if seed else name)
+        axes.axhline(1 / made.data.modulus, color="0.6", linestyle=":", label="chance")
+        axes.set(xscale="log", xlabel="steps", title=f"weight decay {weight_decay:g}")
+    axes.legend()
+    figure.savefig(PAPERS_DIR / "grokking" / "curves.png", dpi=80)
+
+
+if __name__ == "__main__":
+    draw()
