@@ -22,7 +22,9 @@ def measured(*flags):
 
 def test_loop_over_step_is_measured():
     found = measured(
-        "--loop", "--steps=4", "--rounds=2", "--config=configs/classifier.py:digits_debug"
+        *("--loop", "--steps=4", "--rounds=2"),
+        # A log that is rarer than the turns are long.
+        *("--config=configs/classifier.py:digits_debug", "--config.log.every_steps=50"),
     )
     ratio = found["loop_ms"] / found["step_ms"]
     assert abs(found["loop_over_step"] - ratio) < 1e-9
