@@ -42,7 +42,7 @@ class LabelledSet(Tokenized):
     classes: Sequence[str]
 
     def traits(self) -> dict[str, Any]:
-        own = {"length": self.length, "num_classes": len(self.classes)}
+        own = {"length": self.length, "classes": self.classes}
         return super().traits() | own
 
 
