@@ -20,6 +20,7 @@ from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
+from research.methods.masked_language_model import MaskedLanguageModel
 from research.methods.ppo import PPO
 from research.methods.sequence_tasks import (
     AnswerClassification,
@@ -73,6 +74,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "edm": EDM,
     "gan": GAN,
     "language_model": LanguageModel,
+    "masked_language_model": MaskedLanguageModel,
     "vae": VAE,
     "ppo": PPO,
     "sequence_regression": SequenceRegression,
