@@ -27,12 +27,15 @@ from research.methods.sequence_tasks import (
     SequenceRegression,
     StepClassification,
 )
+from research.methods.sequence_to_sequence import SequenceToSequence
+from research.methods.span_corruption import SpanCorruption
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
 from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
 from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from research.networks.encoder_decoder import EncoderDecoder
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.painter import Painter
@@ -64,6 +67,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "actor_critic": ActorCritic,
     "painter": Painter,
     "transformer": Transformer,
+    "encoder_decoder": EncoderDecoder,
     "recurrent": Recurrent,
     "tcn": TCN,
     "word_vectors": WordVectors,
@@ -77,6 +81,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "masked_language_model": MaskedLanguageModel,
     "vae": VAE,
     "ppo": PPO,
+    "sequence_to_sequence": SequenceToSequence,
+    "span_corruption": SpanCorruption,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
     "answer_classification": AnswerClassification,

@@ -50,6 +50,7 @@ class Transformer(nn.Module):
         layers' inputs for the gradient.
       dtype: of what passes between layers. Parameters, the residual stream and logits are float32.
       product_dtype: of the factors of products with weights, `dtype` unless given.
+      table: embeddings of tokens (V, D) that are another's, who shares them; else its own.
     """
 
     rewinds = True  # a cache that is shorter is one of fewer tokens
@@ -83,6 +84,7 @@ class Transformer(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     product_dtype: Any = None
+    table: Any = None
 
     def setup(self) -> None:
         if self.positions not in POSITIONS:
@@ -90,7 +92,9 @@ class Transformer(nn.Module):
                 f"no positions {self.positions!r}; {nearest(self.positions, POSITIONS)}"
             )
         normal = nn.initializers.normal(0.02)
-        self.token_table = self.param("tokens", normal, (self.vocabulary, self.width))
+        self.token_table = self.table
+        if self.table is None:
+            self.token_table = self.param("tokens", normal, (self.vocabulary, self.width))
         if self.positions == "learned":
             self.position_table = self.param("positions", normal, (self.length, self.width))
         if self.positions == "relative":
