@@ -25,6 +25,7 @@ from research.methods.sequence_tasks import (
     AnswerClassification,
     SequenceRegression,
     StepClassification,
+    StepRegression,
 )
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
@@ -77,6 +78,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "ppo": PPO,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
+    "step_regression": StepRegression,
     "answer_classification": AnswerClassification,
     "skip_gram": SkipGram,
     "glove": GloVe,
