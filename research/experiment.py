@@ -26,6 +26,7 @@ from research.methods.sequence_tasks import (
     AnswerClassification,
     SequenceRegression,
     StepClassification,
+    StepRegression,
 )
 from research.methods.sequence_to_sequence import SequenceToSequence
 from research.methods.span_corruption import SpanCorruption
@@ -85,6 +86,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "span_corruption": SpanCorruption,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
+    "step_regression": StepRegression,
     "answer_classification": AnswerClassification,
     "skip_gram": SkipGram,
     "glove": GloVe,

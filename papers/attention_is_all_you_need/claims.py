@@ -18,7 +18,7 @@ OFFSETS = (1, 7, 64, 1000)
 SIZES = (16, 64, 256, 1024)  # d_k
 PRODUCTS = 20_000
 QUERIES, KEYS = 512, 64
-SHAPE = dict(vocabulary=32, length=16, width=32, layers=2, heads=4)
+SHAPE: dict[str, Any] = dict(vocabulary=32, length=16, width=32, layers=2, heads=4)
 
 
 def measure_offsets(seed: int) -> Measurement:
@@ -97,7 +97,7 @@ def measure_mask(seed: int) -> Measurement:
 
 def leak(seed: int, *, causal: bool, earlier: bool = False) -> float:
     """Over all pairs of places; every token is another, so that a row of the table is a place."""
-    net = Transformer(**SHAPE, positions="sinusoidal", causal=causal)
+    net = Transformer(positions="sinusoidal", causal=causal, **SHAPE)
     tokens = jnp.arange(net.length)[None]
     params = jax.jit(net.init)(jax.random.key(seed), tokens)["params"]
 
