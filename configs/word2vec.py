@@ -4,9 +4,9 @@
     python -m launch.evaluate --workdir=runs/words
     python -m launch.sample --workdir=runs/words --words="dog river king" --count=3 --out=near.txt
 
-`data.corpus` is a corpus, a file, or a set of pairs: glosses are WordNet's 117,791 definitions, 1.5
-million words. A minute or two of one core each; papers/word2vec has the figures. Each has a
-`_debug` form of two steps.
+`data.corpus` is a corpus, a file, or a set of pairs: glosses are WordNet's 117,791 definitions, 1.4
+million words. skipgram: half a minute of one core, cosines that agree with WordSim-353 at 0.53 of
+rank correlation; papers/word2vec has more. Each has a `_debug` form of two steps.
 """
 
 from typing import Any

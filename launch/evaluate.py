@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     scores, shown = [], []
     if count:
         artefacts = draw(experiment, state, jax.random.key(SEED.value), count=count)
-        scores = score(artefacts, experiment.train_data)
+        scores = score(artefacts, experiment.train_data, experiment.test_data)
         seen = {name: values[:SHOWN] for name, values in artefacts.items() if pictures.kind(name)}
         shown = [
             pictures.save(name, values, workdir / "samples" / f"scored_{name}")

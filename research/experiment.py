@@ -21,12 +21,16 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
 from research.methods.lora import LoRA
+from research.methods.masked_language_model import MaskedLanguageModel
 from research.methods.ppo import PPO
 from research.methods.sequence_tasks import (
     AnswerClassification,
     SequenceRegression,
     StepClassification,
+    StepRegression,
 )
+from research.methods.sequence_to_sequence import SequenceToSequence
+from research.methods.span_corruption import SpanCorruption
 from research.methods.text_classifier import TextClassifier
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
@@ -34,6 +38,7 @@ from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
 from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from research.networks.encoder_decoder import EncoderDecoder
 from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
 from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from research.networks.painter import Painter
@@ -65,6 +70,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "actor_critic": ActorCritic,
     "painter": Painter,
     "transformer": Transformer,
+    "encoder_decoder": EncoderDecoder,
     "recurrent": Recurrent,
     "tcn": TCN,
     "word_vectors": WordVectors,
@@ -75,10 +81,14 @@ METHODS: dict[str, Callable[..., Method]] = {
     "edm": EDM,
     "gan": GAN,
     "language_model": LanguageModel,
+    "masked_language_model": MaskedLanguageModel,
     "vae": VAE,
     "ppo": PPO,
+    "sequence_to_sequence": SequenceToSequence,
+    "span_corruption": SpanCorruption,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
+    "step_regression": StepRegression,
     "answer_classification": AnswerClassification,
     "text_classifier": TextClassifier,
     "skip_gram": SkipGram,

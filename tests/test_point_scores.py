@@ -36,7 +36,7 @@ def test_half_the_modes_are_half_covered():
 def test_artefacts_are_scored_by_their_kind():
     ring = load("ring", "test")
     points = ring.arrays()["point"][:2500]
-    assert [s.sample_count for s in score({"points": points}, ring)] == [2500] * 3
-    assert score({"frames": np.zeros((1, 2, 4, 4, 1))}, ring) == []
+    assert [s.sample_count for s in score({"points": points}, ring, ring)] == [2500] * 3
+    assert score({"frames": np.zeros((1, 2, 4, 4, 1))}, ring, ring) == []
     with pytest.raises(InputError, match="finite"):
-        score({"points": np.full((4, 2), np.nan)}, ring)
+        score({"points": np.full((4, 2), np.nan)}, ring, ring)

@@ -11,7 +11,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from papers import trained
-from papers.ledger import PAPERS_DIR
+from papers.ledger import PAPERS_DIR, results
 from research.errors import InputError
 from research.experiment import build
 from research.run import metrics_on_test, plain
@@ -95,20 +95,28 @@ def first_reached(curve: Curve) -> float:
     return min((step for step, value in curve if value >= REACHED), default=math.inf)
 
 
-def draw(seeds: int = 3) -> None:
-    """Both curves of every seed over the logarithm of steps, as the paper's figure 1."""
+def draw() -> None:
+    """Both curves of every measured seed over the logarithm of steps, as the paper's figure 1."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, weight_decay in zip(figure.subplots(1, 2, sharey=True), (1.0, 0.0), strict=True):
-        for seed in range(seeds):
+    measured = {
+        weight_decay: list(map(int, results("grokking").get(claim, {}).get("seeds", {})))
+        for claim, weight_decay in (("grokking.delay", 1.0), ("grokking.without_decay", 0.0))
+    }
+    shown = {weight_decay: seeds for weight_decay, seeds in measured.items() if seeds}
+    figure = Figure(figsize=(4.5 * len(shown), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, (weight_decay, seeds) in zip(panels, shown.items(), strict=True):
+        for seed in seeds:
             made = config(seed, weight_decay=weight_decay)
             both = curves(made, f"grokking-decay{weight_decay:g}-seed{seed}")
             for curve, colour, name in zip(both, COLOURS, COLOURS.values(), strict=True):
-                axes.plot(*zip(*curve, strict=True), color=colour, label=None if seed else name)
+                label = name if seed == seeds[0] else None
+                axes.plot(*zip(*curve, strict=True), color=colour, label=label, linewidth=1)
         axes.axhline(1 / made.data.modulus, color="0.6", linestyle=":", label="chance")
         axes.set(xscale="log", xlabel="steps", title=f"weight decay {weight_decay:g}")
-    axes.legend()
+    panels[0].set_ylabel("accuracy")
+    panels[0].legend()
     figure.savefig(PAPERS_DIR / "grokking" / "curves.png", dpi=80)
 
 

@@ -129,6 +129,7 @@ CLAIMS = [
         ours=["error"],
         baseline=["unshifted_error", "permuted_error"],
         settings={"negatives": NEGATIVES, "data": optimum.DATA},
+        version=2,  # the first stopped short of the minimum, at an error of 0.008 in one seed
     ),
     Claim(
         id="word2vec.similarity",

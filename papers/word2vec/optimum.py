@@ -61,7 +61,8 @@ def pairs() -> Pairs:
 def optimum(made: Pairs, seed: int, *, negatives: int) -> Float[np.ndarray, "n n"]:
     """The scores w . c at the minimum of the expected loss, which L-BFGS finds in float64.
 
-    The expectation is over pairs and noise of what `SkipGram.per_example` draws.
+    The expectation is over pairs and noise of what `SkipGram.per_example` draws. Raises
+    RuntimeError where the minimum is not reached.
     """
     method = made.method(negatives=negatives)
     size = len(made.share)
@@ -86,7 +87,7 @@ def optimum(made: Pairs, seed: int, *, negatives: int) -> Float[np.ndarray, "n n
             jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), start)
         )
         step = jax.jit(loss)
-        options = {"maxiter": 20_000, "maxfun": 40_000, "ftol": 1e-15, "gtol": 1e-10}
+        options = {"maxiter": 50_000, "maxfun": 60_000, "maxcor": 100, "ftol": 1e-15, "gtol": 1e-10}
         found = scipy.optimize.minimize(
             lambda x: [np.asarray(part, np.float64) for part in step(x)],
             np.asarray(flat),
@@ -94,6 +95,8 @@ def optimum(made: Pairs, seed: int, *, negatives: int) -> Float[np.ndarray, "n n
             method="L-BFGS-B",
             options=options,
         )
+        if not found.success:
+            raise RuntimeError(f"not at the minimum: {found.message}")
         return np.asarray(scores(jnp.asarray(found.x)))
 
 

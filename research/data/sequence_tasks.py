@@ -1,6 +1,6 @@
-"""Synthetic sequence tasks of long memory: the adding problem and copying, as 1803.01271 has them.
+"""Synthetic sequence tasks: adding and copying, of long memory (1803.01271), and linear functions.
 
-Both read vectors `inputs`, float32 (T, C); examples are the same at every call.
+All read vectors `inputs`, float32 (T, C); examples are the same at every call.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from research.errors import InputError, nearest
 
 REMEMBERED = 10  # symbols to copy
 SYMBOLS = 10  # 0 is blank, 1 to 8 are copied, 9 asks for them
+DIMENSIONS = 5  # of a linear function's arguments
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,9 +59,22 @@ def copy_memory(count: int, length: int, rng: np.random.Generator) -> dict[str, 
     return {"inputs": inputs[..., None].astype(np.float32), "targets": targets}
 
 
+def linear_functions(count: int, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A function w . x each, of which values at `length` places are asked for (2208.01066).
+
+    `targets` (count, length) are these values. Inputs (count, length, 6) are a place x and the
+    value at the place before, 0 at first; w and x have 5 standard normal numbers.
+    """
+    w = rng.standard_normal((count, DIMENSIONS, 1), np.float32)
+    x = rng.standard_normal((count, length, DIMENSIONS), np.float32)
+    values = x @ w
+    before = np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)
+    return {"inputs": np.concatenate([x, before], axis=-1), "targets": values[..., 0]}
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """How a task is made, of what sizes, and the paper's longest length that we claim."""
+    """How a task is made, of what sizes, and the length that we claim."""
 
     make: Callable[[int, int, np.random.Generator], dict[str, np.ndarray]]
     counts: dict[str, int]
@@ -72,12 +86,14 @@ class Task:
 TASKS = {
     "adding": Task(adding, {"train": 50_000, "test": 1000}, 600, 2, 1),
     "copy_memory": Task(copy_memory, {"train": 10_000, "test": 1000}, 1000, 1, SYMBOLS),
+    "linear_functions": Task(
+        linear_functions, {"train": 200_000, "test": 2000}, 16, DIMENSIONS + 1, 1
+    ),
 }
 
 
 def load(name: str, split: str, *, length: int | None = None) -> SequenceTask:
-    """The task of a length T, by default the paper's 600 and 1000: 50,000 or 10,000 training
-    examples and 1000 test examples.
+    """The task of a length T, by default that of `TASKS`, in its numbers of examples.
 
     Raises:
       InputError: there is no such split, or no task of that length.

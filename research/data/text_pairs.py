@@ -1,11 +1,14 @@
 """Pairs of a text and a shorter one: package descriptions to summarize, words to define."""
 
 import itertools
+import re
 from collections.abc import Callable
 
 from research.data import package_index, wordnet
 from research.data.corpora import Part, hashed, held_out
 from research.errors import InputError, nearest
+
+WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")  # a line of a list is indented
 
 
 def pairs(name: str, split: str) -> Part[tuple[str, str]]:
@@ -36,6 +39,12 @@ def texts(name: str) -> Part[str]:
     return Part(part.fingerprint, lambda: itertools.chain.from_iterable(part.read()))
 
 
+def _descriptions() -> list[tuple[str, str, str]]:
+    """`package_index.descriptions`, each paragraph of a long one on one line."""
+    rows = package_index.descriptions()
+    return [(source, WRAPPED.sub(" ", long), short) for source, long, short in rows]
+
+
 def _glosses() -> list[tuple[str, str, str]]:
     """(word, "word, part of speech", definition) of each of WordNet's sets of synonyms.
 
@@ -46,6 +55,6 @@ def _glosses() -> list[tuple[str, str, str]]:
 
 
 PAIRS: dict[str, Callable[[], list[tuple[str, str, str]]]] = {
-    "debian_descriptions": package_index.descriptions,
+    "debian_descriptions": _descriptions,
     "glosses": _glosses,
 }

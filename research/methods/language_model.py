@@ -219,7 +219,10 @@ class LanguageModel(TextWriter, TextRanker):
         while new_tokens > 0 and not ended.all():
             now = min(new_tokens, room)
             given = dict(new_tokens=now, strategy=strategy, end=end, **settings)
-            for rows in self.decoded(params, texts, rng, block=min(block, now), **given):
+            stretch = continued(
+                decoder(self.network), params, texts, rng, block=min(block, now), **given
+            )
+            for rows in stretch:
                 new = [row[:0] if done else row for row, done in zip(rows, ended, strict=True)]
                 ended |= [end in row for row in new]
                 texts = [[*text, *row.tolist()] for text, row in zip(texts, new, strict=True)]
@@ -228,18 +231,6 @@ class LanguageModel(TextWriter, TextRanker):
             kept = self.length // 2
             texts = [text[-kept:] for text in texts]
             room, rng = self.length - kept, named(rng, "on")
-
-    def decoded(
-        self, params: Params, texts: Sequence[Sequence[int]], rng: Rng, *, block: int, **given: Any
-    ) -> Iterator[list[np.ndarray]]:
-        """One stretch within the context; of a search, which knows its text at the end, at once."""
-        call = decoder(self.network), params, texts, rng
-        if given["strategy"] != "beam":
-            yield from decoding.stream(*call, block=block, **given)
-            return
-        found = decoding.generate(*call, **given)
-        rows = zip(found.tokens_BxN, found.lengths_B, strict=True)
-        yield [tokens[:length] for tokens, length in rows]
 
     def ids(self, prompt: str) -> list[int]:
         """The prompt's tokens; of an empty one the end token, after which documents start."""
@@ -250,6 +241,25 @@ SETTINGS = (
     *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "length_penalty"),
     *("alpha", "regex", "negative_prompt", "guidance"),
 )
+
+
+def continued(
+    decoder: Decoder,
+    params: Any,
+    texts: Sequence[Sequence[int]],
+    rng: Rng,
+    *,
+    block: int,
+    **given: Any,
+) -> Iterator[list[np.ndarray]]:
+    """`decoding.stream`, and of a search, which knows its text at the end, all at once."""
+    call = decoder, params, texts, rng
+    if given["strategy"] != "beam":
+        yield from decoding.stream(*call, block=block, **given)
+        return
+    found = decoding.generate(*call, **given)
+    rows = zip(found.tokens_BxN, found.lengths_B, strict=True)
+    yield [tokens[:length] for tokens, length in rows]
 
 
 @functools.cache

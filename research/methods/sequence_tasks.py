@@ -72,6 +72,20 @@ class SequenceRegression(SequenceTaskMethod):
         return {"loss": (predicted - batch["target"]) ** 2}
 
 
+class StepRegression(SequenceTaskMethod):
+    """The number `targets`, float32 (B, T), of every step, by squared error."""
+
+    def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
+        """`loss` (B,), the mean over steps of the squared error."""
+        return {"loss": jnp.mean(self.per_step(params, batch, rng), axis=1)}
+
+    def per_step(self, params: Params, batch: Batch, rng: Rng | None = None) -> Float[Array, "B T"]:
+        """The squared error of each step."""
+        hidden = self.apply(params, batch["inputs"], rng=rng, method="__call__")
+        predicted = self.apply(params, hidden, method="logits")[..., 0]
+        return (predicted - batch["targets"]) ** 2
+
+
 class AnswerClassification(SequenceTaskMethod):
     """The class `target`, int32 (B,), from the network's last step, by cross-entropy."""
 

@@ -14,6 +14,8 @@ from research.errors import InputError, nearest
 from research.networks.positions import POSITIONS, relative_buckets, sinusoids
 from research.networks.transformer_block import Block, Layer, Memory
 
+Inputs = Int[Array, "B T"] | Float[Array, "B T C"]
+
 
 @struct.dataclass
 class Cache:
@@ -33,7 +35,9 @@ class Transformer(nn.Module):
     A decoder (`causal`), an encoder, or with `cross` a decoder that also attends to a `Memory`.
 
     Args:
-      vocabulary, length: how many tokens there are, and the longest sequence.
+      length: the longest sequence.
+      vocabulary: how many tokens there are. Without, it reads vectors of so many `channels` and its
+        logits are so many `outputs`.
       width, layers, heads: `hidden` units of the feed-forward are 4 * width unless given;
         `kv_heads` fewer heads of keys and values are shared by the queries' (2305.13245);
         `head_size` is width / heads unless given.
@@ -50,12 +54,15 @@ class Transformer(nn.Module):
         layers' inputs for the gradient.
       dtype: of what passes between layers. Parameters, the residual stream and logits are float32.
       product_dtype: of the factors of products with weights, `dtype` unless given.
+      table: embeddings of tokens (V, D) that are another's, who shares them; else its own.
     """
 
     rewinds = True  # a cache that is shorter is one of fewer tokens
 
-    vocabulary: int
     length: int
+    vocabulary: int | None = None
+    channels: int | None = None
+    outputs: int | None = None
     width: int = 128
     layers: int = 4
     heads: int = 4
@@ -83,6 +90,7 @@ class Transformer(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     product_dtype: Any = None
+    table: Any = None
 
     def setup(self) -> None:
         if self.positions not in POSITIONS:
@@ -90,7 +98,10 @@ class Transformer(nn.Module):
                 f"no positions {self.positions!r}; {nearest(self.positions, POSITIONS)}"
             )
         normal = nn.initializers.normal(0.02)
-        self.token_table = self.param("tokens", normal, (self.vocabulary, self.width))
+        read, written = self.vocabulary or self.channels, self.outputs or self.vocabulary
+        self.token_table = self.table
+        if self.table is None:
+            self.token_table = self.param("tokens", normal, (read, self.width))
         if self.positions == "learned":
             self.position_table = self.param("positions", normal, (self.length, self.width))
         if self.positions == "relative":
@@ -109,13 +120,13 @@ class Transformer(nn.Module):
             self.head_dense = layer.linear(self.width, "head")
             self.head_norm = layer.norm_layer("head_norm")
             zeros = nn.initializers.zeros
-            self.logit_bias = self.param("logit_bias", zeros, (self.vocabulary,))
+            self.logit_bias = self.param("logit_bias", zeros, (written,))
         if not self.tied:
-            self.logit_kernel = self.param("logits", normal, (self.width, self.vocabulary))
+            self.logit_kernel = self.param("logits", normal, (self.width, written))
 
     def __call__(
         self,
-        tokens: Int[Array, "B T"],
+        tokens: Inputs,
         positions: Int[Array, "B T"] | None = None,
         segments: Int[Array, "B T"] | None = None,
         *,
@@ -140,12 +151,12 @@ class Transformer(nn.Module):
             carry, _ = block(carry, *given)
         return self.finish(carry)
 
-    def last(self, tokens: Int[Array, "B T"], train: bool = False) -> Float[Array, "B D"]:
+    def last(self, tokens: Inputs, train: bool = False) -> Float[Array, "B D"]:
         """The hidden state of the last token."""
         return self(tokens, train=train)[:, -1]
 
     def logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
-        """Logits of every token, float32."""
+        """Logits of every token, or the outputs, float32."""
         if self.head:
             hidden = self.head_norm(nn.gelu(self.head_dense(hidden), approximate=False))
         kernel = self.token_table.T if self.tied else self.logit_kernel
@@ -214,7 +225,7 @@ class Transformer(nn.Module):
         return [scanned(layer, name="blocks")]
 
     def embed(self, tokens: Any, positions: Any, types: Any = None) -> Any:
-        x = self.token_table[tokens]
+        x = tokens @ self.token_table if self.vocabulary is None else self.token_table[tokens]
         if self.positions == "learned":
             x = x + self.position_table[positions]
         if self.positions == "sinusoidal":

@@ -54,3 +54,15 @@ def test_a_bad_split_or_length_is_one_clear_line():
         datasets.load("adding", "tset")
     with pytest.raises(InputError, match="length=1 of copy_memory is too short; 2 is the least"):
         datasets.load("copy_memory", "test", length=1)
+
+
+def test_linear_functions_have_their_values_a_step_later_among_the_inputs():
+    arrays = datasets.load("linear_functions", "test", length=8).arrays()
+    inputs, targets = arrays["inputs"], arrays["targets"]
+    assert inputs.shape == (2000, 8, 6) and targets.shape == (2000, 8)
+    np.testing.assert_array_equal(inputs[:, 1:, 5], targets[:, :-1])
+    assert not inputs[:, 0, 5].any()
+    x = inputs[..., :5].astype(np.float64)
+    w = np.linalg.pinv(x) @ targets[..., None]
+    np.testing.assert_allclose((x @ w)[..., 0], targets, atol=1e-3)
+    np.testing.assert_allclose(np.cov(w[..., 0].T), np.eye(5), atol=0.15)

@@ -10,6 +10,7 @@ from research.methods.sequence_tasks import (
     AnswerClassification,
     SequenceRegression,
     StepClassification,
+    StepRegression,
 )
 from research.networks.recurrent import Recurrent
 from research.networks.temporal_convolution import TCN
@@ -104,3 +105,28 @@ def test_an_answer_is_the_class_of_the_last_token():
     chances = jax.nn.log_softmax(network.apply(params, hidden, method="logits")[:, -1])
     np.testing.assert_allclose(found["loss"], -chances[np.arange(16), batch["target"]], rtol=1e-5)
     np.testing.assert_array_equal(found["accuracy"], chances.argmax(-1) == batch["target"])
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Transformer(length=6, channels=2, outputs=1, width=8, layers=1, heads=2, tied=False),
+        Recurrent(width=4, outputs=1),
+    ],
+)
+def test_a_regression_of_every_step_sees_no_later_one(network):
+    batch = batch_of(steps=6)
+    batch["targets"] = batch.pop("target")[:, None] * jnp.arange(6.0)
+    method = made(StepRegression, network)
+    state = jax.jit(method.init)(jax.random.key(0), batch)
+    params = state.params["model"]
+    per_step = jax.jit(method.per_step)
+    found = per_step(params, batch)
+    hidden = network.apply({"params": params}, batch["inputs"])
+    outputs = network.apply({"params": params}, hidden, method="logits")[..., 0]
+    np.testing.assert_allclose(found, (outputs - batch["targets"]) ** 2, rtol=1e-4)
+    loss = method.evaluate(state, batch, jax.random.key(0))["loss"]
+    np.testing.assert_allclose(loss, found.mean(axis=1), rtol=1e-4)
+    later = {**batch, "inputs": batch["inputs"].at[:, 4:].add(1)}
+    changed = np.asarray(per_step(params, later) != found).any(axis=0)
+    assert not changed[:4].any() and changed[4:].all()

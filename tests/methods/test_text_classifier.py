@@ -62,7 +62,7 @@ def test_answers_are_shown_and_scored_beside_the_majority(started):
     arrays = {name: np.asarray(array) for name, array in batch.items()}
     given = dict(name="rows", fingerprint="", tokenizer=TOKENIZER, length=6, classes=CLASSES)
     rows = LabelledSet(split="train", source=InMemory(arrays), **given)
-    scores = {s.metric.split("[")[0]: s for s in score(found, rows)}
+    scores = {s.metric.split("[")[0]: s for s in score(found, rows, rows)}
     most = np.bincount(arrays["label"]).max() / 16
     assert scores["accuracy"].value == pytest.approx(right.mean())
     assert scores["accuracy"].baselines["majority"] == pytest.approx(most)

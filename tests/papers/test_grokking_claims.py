@@ -47,6 +47,8 @@ def test_training_ends_when_validation_is_reached(tmp_path, monkeypatch):
     made.update_from_flattened_dict({"steps": 75, "steps_per_execution": 5})
     training, validation = curves.curves(made, "toy")
     assert [step for step, _ in training] == [step for step, _ in validation] == [25, 50]
+    for path in tmp_path.glob("toy-*/*.jsonl"):  # as one that was killed after its last save
+        path.write_text(path.read_text() + '{"step": 60, "accuracy": 2, "model/accuracy": 2}\n')
     monkeypatch.setattr(curves, "REACHED", 1.1)
     more, _ = curves.curves(made, "toy")
     assert more[:2] == training and more[2][0] == 75 and len(more) == 3

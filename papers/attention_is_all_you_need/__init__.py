@@ -1,0 +1,1 @@
+"""Attention Is All You Need (1706.03762)."""

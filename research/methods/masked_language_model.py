@@ -1,0 +1,216 @@
+"""BERT's masked language model: hidden tokens of a text, predicted from both sides (1810.04805)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from research.data.examples import Dataset
+from research.data.text_sets import TextSet
+from research.data.tokenizers import Tokenizer
+from research.errors import InputError
+from research.evaluation.ngrams import ngram_nats
+from research.training.method import Aux, Objective, TextWriter
+from research.training.optimizers import averaged
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+MASK = "<mask>"  # in a prompt
+HIDDEN, SWAPPED = 0.8, 0.1  # of the chosen tokens; the others stay as they are
+
+
+class Masked(NamedTuple):
+    """A text of which some tokens are to be told: their places, what they were, which count."""
+
+    seen_BxT: Int[Array, "B T"]
+    places_BxM: Int[Array, "B M"]
+    targets_BxM: Int[Array, "B M"]
+    weight_BxM: Float[Array, "B M"]
+
+
+class MaskedLanguageModel(TextWriter):
+    """ln p(token | the text with `share` of its tokens hidden), of those tokens.
+
+    A batch is `tokens`, `positions` and `segments`, int32 (B, T + 1), of which the first T are
+    read; segment 0 is padding. `network` is as `LanguageModel` has it, but sees both sides
+    (`causal=False`).
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Any,
+        optimizer: optax.GradientTransformation,
+        tokenizer: Tokenizer,
+        length: int,
+        share: float = 0.15,
+    ):
+        if not 0 < share <= 1:
+            raise InputError(f"method.share is {share}; it must be in (0, 1]")
+        self.network = network
+        self.optimizer = optimizer
+        self.tokenizer = tokenizer
+        self.length = length
+        self.chosen = max(1, round(share * length))
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        tokens = jnp.zeros((1, 1), jnp.int32)
+
+        def through(network: Any, tokens: Array) -> Array:
+            return network.logits(network(tokens))
+
+        return {"model": self.network.init(rng, tokens, method=through)["params"]}
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        """The mean of nats a hidden token; the share told right is logged."""
+        nats, hits, weight = self.per_token(params, batch, rng, train=True)
+        total = jnp.maximum(jnp.sum(weight), 1)
+        return jnp.sum(nats) / total, Aux({"accuracy": jnp.sum(hits) / total})
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """`loss` in nats and `accuracy` of a hidden token, each (B,); `weight` is their number."""
+        nats, hits, weight = self.per_token(averaged(state, "model"), batch, rng, train=False)
+        count_B = jnp.sum(weight, axis=1)
+        loss_B, accuracy_B = (jnp.sum(x, axis=1) / jnp.maximum(count_B, 1) for x in (nats, hits))
+        return {"loss": loss_B, "accuracy": accuracy_B, "weight": count_B}
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What the training split's unigrams, and bigrams of the left side alone, get."""
+        assert isinstance(train, TextSet) and isinstance(test, TextSet)
+        vocabulary = self.tokenizer.size
+        nats = ngram_nats(train.transitions(), test.transitions(), vocabulary=vocabulary)
+        return {"loss": nats}
+
+    def per_token(
+        self, params: Params, batch: Batch, rng: Rng, *, train: bool
+    ) -> tuple[Float[Array, "B M"], Float[Array, "B M"], Float[Array, "B M"]]:
+        """Of each hidden token nats, 1 if it is told right, and 1 if it counts: else all are 0."""
+        tokens, positions, segments = (
+            batch[field][:, : self.length] for field in ("tokens", "positions", "segments")
+        )
+        masked = masking(
+            tokens,
+            segments > 0,
+            named(rng, "masking"),
+            count=self.chosen,
+            mask=self.tokenizer.mask,
+            vocabulary=self.tokenizer.size,
+        )
+        rngs = {"dropout": named(rng, "dropout")} if train else None
+        fields = masked.seen_BxT, positions, segments
+        hidden_BxTxD = self.network.apply({"params": params}, *fields, train=train, rngs=rngs)
+        hidden_BxMxD = jnp.take_along_axis(hidden_BxTxD, masked.places_BxM[..., None], axis=1)
+        logits = self.network.apply({"params": params}, hidden_BxMxD, method="logits")
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, masked.targets_BxM)
+        hits = jnp.argmax(logits, axis=-1) == masked.targets_BxM
+        weight = masked.weight_BxM
+        return nats * weight, hits * weight, weight
+
+    def sample(
+        self,
+        state: TrainState,
+        rng: Rng,
+        *,
+        count: int,
+        batch: Batch | None = None,
+        prompt: str = "",
+    ) -> dict[str, Any]:
+        """`texts`: the prompt with a token for each `<mask>`, in brackets; or test texts.
+
+        Of those a share is hidden as in training, and told again. The surest place is filled first,
+        always by its likeliest token, and read by the next (mask-predict, 1904.09324).
+
+        Raises:
+          InputError: the prompt has no `<mask>`, or more tokens than the context.
+        """
+        if batch is None or prompt:
+            rows = self.framed(prompt)[None].repeat(count, axis=0)
+        else:
+            rows = np.array(batch["tokens"])[:count, : self.length]
+            order = jax.random.uniform(rng, rows.shape).argsort(axis=1)
+            rows[np.asarray(order) < self.chosen] = self.tokenizer.mask
+        filled = self.filled(averaged(state, "model"), rows)
+        texts = [self.shown(row, new) for row, new in zip(rows, filled, strict=True)]
+        return {"texts": np.array(texts, object)}
+
+    def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
+        """The first of `sample`'s texts, whole."""
+        yield self.sample(state, rng, **(options | {"count": 1}))["texts"][0]
+
+    def filled(self, params: Params, rows_BxT: np.ndarray) -> np.ndarray:
+        """Rows of which every masked place is told, the surest first."""
+
+        @jax.jit
+        def surest(rows_BxT: Array) -> Array:
+            hidden = self.network.apply({"params": params}, rows_BxT)
+            logits = self.network.apply({"params": params}, hidden, method="logits")
+            probs = jax.nn.softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
+            sure_BxT = jnp.where(rows_BxT == self.tokenizer.mask, jnp.max(probs, axis=-1), -1)
+            place_B, row_B = jnp.argmax(sure_BxT, axis=1), jnp.arange(len(rows_BxT))
+            told_B = jnp.argmax(probs[row_B, place_B], axis=-1)
+            more_B = sure_BxT[row_B, place_B] > 0
+            return rows_BxT.at[row_B, place_B].set(
+                jnp.where(more_B, told_B, rows_BxT[row_B, place_B])
+            )
+
+        now = jnp.asarray(rows_BxT)
+        for _ in range(int((rows_BxT == self.tokenizer.mask).sum(axis=1).max())):
+            now = surest(now)
+        return np.asarray(now)
+
+    def framed(self, prompt: str) -> np.ndarray:
+        """The prompt's tokens, a mask for each `<mask>`."""
+        parts = [self.tokenizer.encode(part) for part in prompt.split(MASK)]
+        mask = np.array([self.tokenizer.mask], np.int32)
+        tokens = np.concatenate([parts[0], *(x for part in parts[1:] for x in (mask, part))])
+        if len(parts) == 1:
+            raise InputError(f"the prompt has no {MASK}, for which a token is to be told")
+        if len(tokens) > self.length:
+            raise InputError(
+                f"the prompt has {len(tokens)} tokens, and the model's context is {self.length}"
+            )
+        return tokens.astype(np.int32)
+
+    def shown(self, before: np.ndarray, after: np.ndarray) -> str:
+        """The text, with brackets around what was told."""
+        told = before == self.tokenizer.mask
+        cuts = np.flatnonzero(np.diff(told)) + 1
+        parts = zip(np.split(after, cuts), np.split(told, cuts), strict=True)
+        decode = self.tokenizer.decode
+        return "".join(f"[{decode(x)}]" if is_told[0] else decode(x) for x, is_told in parts)
+
+
+def masking(
+    tokens_BxT: Int[Array, "B T"],
+    real_BxT: Any,
+    rng: Rng,
+    *,
+    count: int,
+    mask: int,
+    vocabulary: int,
+) -> Masked:
+    """`count` real tokens of each row: 80% are hidden, 10% another token's, 10% as they are.
+
+    1810.04805, section 3.1 and appendix A.1. Of a row that has fewer all are chosen. The other
+    token is any of the vocabulary.
+    """
+    score_BxT = jnp.where(real_BxT, jax.random.uniform(named(rng, "places"), tokens_BxT.shape), -1)
+    score_BxM, places_BxM = jax.lax.top_k(score_BxT, count)
+    targets_BxM = jnp.take_along_axis(tokens_BxT, places_BxM, axis=1)
+    fate_BxM = jax.random.uniform(named(rng, "fate"), places_BxM.shape)
+    any_BxM = jax.random.randint(named(rng, "any"), places_BxM.shape, 0, vocabulary)
+    swapped_BxM = jnp.where(fate_BxM < HIDDEN + SWAPPED, any_BxM, targets_BxM)
+    shown_BxM = jnp.where(fate_BxM < HIDDEN, mask, swapped_BxM)
+    is_real_BxM = score_BxM >= 0
+    shown_BxM = jnp.where(is_real_BxM, shown_BxM, targets_BxM)
+    rows_Bx1 = jnp.arange(len(tokens_BxT))[:, None]
+    seen_BxT = tokens_BxT.at[rows_Bx1, places_BxM].set(shown_BxM)
+    return Masked(seen_BxT, places_BxM, targets_BxM, is_real_BxM.astype(jnp.float32))

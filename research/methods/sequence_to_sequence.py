@@ -1,0 +1,281 @@
+"""Sequence to sequence: a text written after another that is read, by maximum likelihood."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from research.data.tokenizers import Tokenizer
+from research.methods.language_model import BLOCK, SETTINGS, continued, rewound, taken
+from research.networks.encoder_decoder import Reading, Source
+from research.networks.transformer import unrolled
+from research.sampling import decoding
+from research.sampling.decoding import Decoder
+from research.training.method import Aux, Objective, TextWriter
+from research.training.optimizers import averaged
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+
+class SequenceToSequence(TextWriter):
+    """p(target | input) = prod p(token | target before, input), by teacher forcing.
+
+    A batch is `inputs` (B, S) and `targets` (B, T), int32: each is ended by the tokenizer's `end`
+    and filled up. The decoder starts from `pad`, as T5's does (1910.10683). `network` is an
+    `EncoderDecoder`.
+    """
+
+    def __init__(
+        self, *, network: Any, optimizer: optax.GradientTransformation, tokenizer: Tokenizer
+    ):
+        self.network = network
+        self.optimizer = optimizer
+        self.tokenizer = tokenizer
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        tokens, lengths = jnp.zeros((1, 1), jnp.int32), jnp.ones(1, jnp.int32)
+
+        def through(network: Any) -> Array:
+            return network.logits(network(tokens, network.encode(tokens, lengths)))
+
+        return {"model": self.network.init(rng, method=through)["params"]}
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        """The mean of nats a target token; the share that were the likeliest is logged."""
+        pairs = self.pairs(batch, rng)
+        nats, hits, weight = self.per_token(params, pairs, dropout=named(rng, "dropout"))
+        total = jnp.sum(weight)
+        return jnp.sum(nats) / total, Aux({"accuracy": jnp.sum(hits) / total})
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """`loss` in nats and `accuracy` a target token, each (B,); `weight` is their number."""
+        pairs = self.pairs(batch, rng)
+        nats, hits, weight = self.per_token(averaged(state, "model"), pairs)
+        count_B = jnp.sum(weight, axis=1)
+        loss_B, accuracy_B = (jnp.sum(x, axis=1) / count_B for x in (nats, hits))
+        return dict(loss=loss_B, accuracy=accuracy_B, weight=count_B)
+
+    def pairs(self, batch: Batch, rng: Rng) -> Batch:
+        """`inputs` and `targets` of a batch, which here has them."""
+        return batch
+
+    def per_token(
+        self, params: Params, batch: Batch, dropout: Rng | None = None
+    ) -> tuple[Float[Array, "B T"], Float[Array, "B T"], Float[Array, "B T"]]:
+        """Nats, 1 where the token was the likeliest, and 1 up to the end: beyond it all are 0."""
+        targets_BxT = batch["targets"]
+        logits_BxTxV = self.logits(params, batch, dropout)
+        seen_BxT = jnp.arange(targets_BxT.shape[1]) < self.lengths(targets_BxT)[:, None]
+        weight_BxT = seen_BxT.astype(jnp.float32)
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, targets_BxT)
+        hits = jnp.argmax(logits_BxTxV, axis=-1) == targets_BxT
+        return nats * weight_BxT, hits * weight_BxT, weight_BxT
+
+    def logits(
+        self, params: Params, batch: Batch, dropout: Rng | None = None
+    ) -> Float[Array, "B T V"]:
+        """Of each target token after those before it; with `dropout` as in training."""
+        train = dropout is not None
+        before_BxT = jnp.pad(
+            batch["targets"][:, :-1], ((0, 0), (1, 0)), constant_values=self.tokenizer.pad
+        )
+
+        def through(network: Any) -> Array:
+            source = network.encode(batch["inputs"], self.lengths(batch["inputs"]), train=train)
+            return network.logits(network(before_BxT, source, train=train))
+
+        rngs = {"dropout": dropout} if train else None
+        return self.network.apply({"params": params}, method=through, rngs=rngs)
+
+    def lengths(self, tokens_BxT: Int[Array, "B T"]) -> Int[Array, " B"]:
+        """Of each row up to and with its end token."""
+        return jnp.argmax(tokens_BxT == self.tokenizer.end, axis=1) + 1
+
+    def sample(
+        self,
+        state: TrainState,
+        rng: Rng,
+        *,
+        count: int,
+        batch: Batch | None = None,
+        prompt: str | None = None,
+        new_tokens: int | None = None,
+        strategy: str = "greedy",
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float | None = None,
+        beams: int | None = None,
+        length_penalty: float | None = None,
+        alpha: float | None = None,
+        regex: str | None = None,
+        negative_prompt: str | None = None,
+        guidance: float | None = None,
+    ) -> dict[str, Any]:
+        """`texts` written after the prompt, or after the batch's inputs.
+
+        Of a batch also its `inputs` and `references`, and `compared_texts` with all three to read.
+        At most `new_tokens` are written, by default as many as the network can. `strategy` is one
+        of `decoding.STRATEGIES`, which says what settings it takes; `regex` is what a text must
+        match, whole; `negative_prompt` is another input, whose texts guidance leads away from.
+        """
+        options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
+        pairs = None if prompt is not None or batch is None else self.pairs(batch, rng)
+        inputs = [self.read(prompt or "")] * count if pairs is None else self.rows(pairs["inputs"])
+        rows: list[list[int]] = [[] for _ in inputs]
+        asked: dict[str, Any] = dict(new_tokens=new_tokens, strategy=strategy, **options)
+        for more in self.written(state, rng, inputs, block=self.network.target_length, **asked):
+            for row, tokens in zip(rows, more, strict=True):
+                row.extend(tokens)
+        found = {"texts": list(map(self.text, rows, inputs))}
+        if pairs is not None:
+            found["inputs"] = [self.tokenizer.decode(row) for row in inputs]
+            found["references"] = list(map(self.text, self.rows(pairs["targets"]), inputs))
+            found["compared_texts"] = [
+                f"{given}\n\nwritten:   {text}\nreference: {reference}"
+                for text, given, reference in zip(*found.values(), strict=True)
+            ]
+        return {name: np.array(values, object) for name, values in found.items()}
+
+    def stream(
+        self,
+        state: TrainState,
+        rng: Rng,
+        *,
+        batch: Batch | None = None,
+        prompt: str | None = None,
+        new_tokens: int | None = None,
+        strategy: str = "greedy",
+        **settings: Any,
+    ) -> Iterator[str]:
+        """What is written after the prompt, in pieces; else the batch's first input, and that."""
+        if prompt is None and batch is not None:
+            inputs, *_ = self.rows(self.pairs(batch, rng)["inputs"])
+            yield f"{self.tokenizer.decode(inputs)}\n\n"
+        else:
+            inputs = self.read(prompt or "")
+        options = {name: value for name, value in settings.items() if value is not None}
+        asked: dict[str, Any] = dict(new_tokens=new_tokens, strategy=strategy, **options)
+        tokens: list[int] = []
+        shown = ""
+        for (more,) in self.written(state, rng, [inputs], block=BLOCK, **asked):
+            tokens.extend(more)
+            # Half a character is shown when its other bytes have come.
+            text = self.text(tokens, inputs).rstrip("\ufffd")
+            yield text[len(shown) :]
+            shown = text
+
+    def written(
+        self,
+        state: TrainState,
+        rng: Rng,
+        inputs: Sequence[Sequence[int]],
+        *,
+        new_tokens: int | None,
+        block: int,
+        strategy: str,
+        regex: str | None = None,
+        negative_prompt: str | None = None,
+        **settings: Any,
+    ) -> Iterator[list[list[int]]]:
+        """What each text has more, `block` tokens at a time, up to and without its end token."""
+        end, start = self.tokenizer.end, [self.tokenizer.pad]
+        if regex is not None:
+            settings["constraint"] = decoding.regular_expression(
+                regex, decoding.token_texts(self.tokenizer.decode, self.tokenizer.size), end
+            )
+        texts = [start] * len(inputs)
+        if negative_prompt is not None:
+            # Rows of a guided decoder are a text and its negative one by turns.
+            inputs = [row for own in inputs for row in (own, self.read(negative_prompt))]
+            settings["negative_prompts"] = texts
+        params = unrolled(averaged(state, "model"))
+        source = remembered(self.network, params, *padded(inputs, self.network.input_length))
+        room = self.network.target_length - 1
+        now = room if new_tokens is None else min(new_tokens, room)
+        asked: dict[str, Any] = dict(new_tokens=now, strategy=strategy, end=end, **settings)
+        given = {"params": params, "source": source}
+        rows = continued(decoder(self.network), given, texts, rng, block=min(block, now), **asked)
+        for more in rows:
+            yield [row[row != end].tolist() for row in more]
+
+    def read(self, prompt: str) -> list[int]:
+        """The tokens of an input, cut where it is too long, and its end."""
+        ids = self.tokenizer.encode(prompt).tolist()
+        return [*ids[: self.network.input_length - 1], self.tokenizer.end]
+
+    def text(self, written: Sequence[int], inputs: Sequence[int]) -> str:
+        """What the tokens written after these inputs say."""
+        return self.tokenizer.decode(written)
+
+    def rows(self, tokens: Any) -> list[list[int]]:
+        """Each row up to and with its end token."""
+        lengths = np.asarray(self.lengths(jnp.asarray(tokens)))
+        return [row[:n].tolist() for row, n in zip(np.asarray(tokens), lengths, strict=True)]
+
+
+def padded(
+    inputs: Sequence[Sequence[int]], length: int
+) -> tuple[Int[Array, "B S"], Int[Array, " B"]]:
+    """Rows as one array of `length` tokens, and how long each is."""
+    tokens_BxS = np.zeros((len(inputs), length), np.int32)
+    for row, own in zip(tokens_BxS, inputs, strict=True):
+        row[: len(own)] = own
+    return jnp.asarray(tokens_BxS), jnp.array([len(own) for own in inputs], jnp.int32)
+
+
+def one_by_one(network: Any) -> Any:
+    """The network whose parameters are those of layers one by one."""
+    return network.clone(scan=False)
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def remembered(
+    network: Any, params: Params, inputs: Int[Array, "B S"], lengths: Int[Array, " B"]
+) -> Source:
+    """What all steps of decoding read of the inputs; they are encoded once."""
+
+    def through(network: Any) -> Source:
+        return network.remember(network.encode(inputs, lengths))
+
+    return one_by_one(network).apply({"params": params}, method=through)
+
+
+@functools.cache
+def decoder(network: Any) -> Decoder:
+    """The network as decoding sees it; its `params` are those, and the `source` that rows read."""
+    network = one_by_one(network)
+
+    def empty(batch: int, capacity: int) -> Reading:
+        return network.apply({}, batch, capacity, method="empty_cache")
+
+    def extend(given: Any, cache: Reading, tokens: Array, counts: Array) -> tuple[Array, Reading]:
+        call = tokens, counts, cache, given["source"]
+        return network.apply({"params": given["params"]}, *call, method="decode")
+
+    def logits(given: Any, hidden: Array) -> Array:
+        return network.apply({"params": given["params"]}, hidden, method="logits")
+
+    def rewind(cache: Reading, lengths: Int[Array, " B"]) -> Reading:
+        return dataclasses.replace(cache, written=rewound(cache.written, lengths))
+
+    return Decoder(
+        vocabulary=network.vocabulary,
+        length=network.target_length,
+        empty=empty,
+        extend=extend,
+        logits=logits,
+        rewind=rewind,
+        take=taken,
+    )

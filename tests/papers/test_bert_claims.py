@@ -1,0 +1,40 @@
+"""BERT's claims: other shares fail, and so does a network to which the right side tells nothing."""
+
+import pytest
+
+from papers import ledger
+from papers.bert import claims as paper
+from research.methods import masked_language_model as method
+
+ALL = {claim.id.split(".")[1]: claim for claim in paper.CLAIMS}
+
+
+def holds(measured):
+    return all(rule([measured]).holds for rule in ALL["masking"].rules)
+
+
+def test_the_papers_shares_and_others(monkeypatch):
+    assert holds(paper.measure_masking(0))
+    monkeypatch.setattr(method, "HIDDEN", 0.85)
+    assert not holds(paper.measure_masking(0))
+    monkeypatch.setattr(method, "HIDDEN", 0.8)
+    monkeypatch.setattr(method, "SWAPPED", 0.2)
+    assert not holds(paper.measure_masking(0))
+
+
+@pytest.mark.parametrize(
+    ("both", "left", "verdict"),
+    [
+        ((2.5, 0.5), (3.0, 0.4), "DIRECTION HOLDS"),
+        ((3.0, 0.4), (3.0, 0.4), "FAILED"),
+        ((2.5, 0.4), (3.0, 0.4), "FAILED"),
+        ((6.1, 0.1), (6.3, 0.05), "FAILED"),
+    ],
+)
+def test_both_sides_must_tell_more(both, left, verdict):
+    seeds = []
+    for noise in (0.998, 1, 1.003):
+        losses = {"loss_both": both[0], "loss_left": left[0], "loss_unigram": 6.0}
+        accuracies = {"accuracy_both": both[1], "accuracy_left": left[1]}
+        seeds.append({name: noise * value for name, value in (losses | accuracies).items()})
+    assert ledger.judge(ALL["both_sides"], seeds).name == verdict

@@ -1,0 +1,56 @@
+"""T5's claims: measured right they hold, and what a wrong implementation gives fails them."""
+
+import numpy as np
+import pytest
+
+from papers import ledger
+from papers.t5 import claims as t5
+from research.data import datasets
+
+ALL = {claim.id: claim for claim in t5.CLAIMS}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return t5.measure_spans(0)
+
+
+def test_spans_hold(measured):
+    assert ledger.judge(ALL["t5.spans"], [measured] * 3).name == "REPRODUCED"
+    assert measured["mean_span_one_by_one"] == pytest.approx(1 / 0.85, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"figure_2_differences": 1.0},
+        {"texts_not_restored": 1.0},
+        {"share_taken_out": 0.148},
+        {"mean_span": 1 / 0.85},
+        {"target_tokens_one_by_one": 102.0},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_other_spans_fail(measured, wrong):
+    assert ledger.judge(ALL["t5.spans"], [measured, measured, measured | wrong]).name == "FAILED"
+
+
+def test_a_summarizer_must_beat_both_trivial_ones():
+    def judged(*ours):
+        rows = [
+            {"rougeL_ours": x, "rougeL_lead_words": 0.27, "rougeL_most_frequent": 0.02}
+            for x in ours
+        ]
+        return ledger.judge(ALL["t5.summarize"], rows).name
+
+    assert judged(0.30, 0.31, 0.30) == "DIRECTION HOLDS"
+    assert judged(0.27, 0.28, 0.27) == judged(0.01, 0.01, 0.01) == "FAILED"
+    assert judged(0.30, 0.31) == "NOT RUN"
+
+
+def test_examples_lie_all_over_the_test_set():
+    whole = datasets.load("episodes", "test")
+    places = t5.spread(whole, 50).arrays()["episode"]
+    assert len(set(places)) == 50 and (places[0], places[-1]) == (0, 163)
+    assert np.ptp(np.diff(places)) <= 1
+    assert len(t5.spread(whole, 9999)) == 164

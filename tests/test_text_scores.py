@@ -1,0 +1,83 @@
+"""Scores of texts: what stands beside them, by kind, and their order from real to trivial."""
+
+import numpy as np
+import pytest
+
+from research.data import tokenizers
+from research.data.examples import InMemory
+from research.data.text_sets import PairSet, TextSet
+from research.scores.artefacts import score
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "that", "rat", "at", "sea"]
+TOKENIZER = tokenizers.train("char", [" ".join(WORDS)])
+
+
+def pair_set(targets):
+    rows = np.full((len(targets), 20), TOKENIZER.pad, np.int32)
+    for row, text in zip(rows, targets, strict=True):
+        ids = TOKENIZER.document(text)
+        row[: len(ids)] = ids
+    return PairSet(
+        name="few",
+        split="train",
+        fingerprint="",
+        source=InMemory({"targets": rows}),
+        tokenizer=TOKENIZER,
+        input_length=40,
+        target_length=20,
+    )
+
+
+def test_summaries_stand_beside_the_lead_and_the_most_frequent():
+    train = pair_set(["a cat", "a mat", "a cat", "the sea"])
+    inputs = [" ".join(WORDS), "the cat saw that sea and " + " ".join(WORDS)]
+    references = ["the cat sat on a mat", "the cat saw that sea and the cat"]
+    texts = ["the cat sat", "the cat saw that rat"]
+    artefacts = dict(texts=texts, inputs=inputs, references=references)
+    found = {s.metric: s for s in score(artefacts, train, train)}
+    assert set(found) == {f"{m}[test,n=2]" for m in ("rouge1", "rouge2", "rougeL", "bleu")}
+    row = found["rougeL[test,n=2]"]
+    # Longest common subsequences by hand, as F1 of words.
+    assert row.value == pytest.approx((2 * 3 / 9 + 2 * 4 / 13) / 2)
+    assert row.floor == 1 and row.sample_count == 2
+    lead = (2 * 6 / 18 + 2 * 8 / 20) / 2
+    frequent = (2 * 1 / 8 + 2 * 1 / 10) / 2  # "a cat": "a" or "cat" in each
+    assert row.baselines == pytest.approx({"lead_words": lead, "most_frequent": frequent}, rel=0.2)
+    assert row.baselines["lead_words"] == pytest.approx(lead)
+
+
+def text_set(documents):
+    size = max(map(len, documents)) + 1
+    rows = np.full((len(documents), size), TOKENIZER.pad, np.int32)
+    for row, text in zip(rows, documents, strict=True):
+        row[1 : len(text) + 1] = TOKENIZER.document(text)[:-1]
+    return TextSet(
+        name="few",
+        split="train",
+        fingerprint="",
+        source=InMemory({"tokens": rows}),
+        tokenizer=TOKENIZER,
+        length=size - 1,
+        bytes_per_token=1.0,
+        packed=False,
+    )
+
+
+def test_a_models_texts_stand_beside_documents_of_as_many_words():
+    rng = np.random.default_rng(0)
+    train, test = (
+        text_set([" ".join(rng.choice(WORDS, size=30)) for _ in range(8)]) for _ in range(2)
+    )
+    looping = ["the cat sat on the cat sat on the cat sat on"] * 4
+    found = {s.metric: s for s in score({"texts": looping}, train, test)}
+    assert set(found) == {f"{m}[n=4]" for m in ("distinct_2", "repetition", "self_bleu")}
+    pairs, loops, alike = (found[f"{m}[n=4]"] for m in ("distinct_2", "repetition", "self_bleu"))
+    assert pairs.value == 4 / 44 < pairs.baselines["one_text"] < pairs.floor
+    assert (loops.value, loops.floor) == (1, 0)
+    assert alike.value == pytest.approx(100) == alike.baselines["one_text"] > alike.floor
+    assert found == {s.metric: s for s in score({"texts": looping}, train, test)}
+
+
+def test_other_artefacts_of_texts_have_no_score():
+    train = pair_set(["a cat"])
+    assert score({"texts": ["a"]}, train, train) == []
