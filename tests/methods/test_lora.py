@@ -1,12 +1,17 @@
 """LoRA: starts at the base, is its merged weights, moves adapters alone; numbers as the formula."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from ml_collections import ConfigDict
 
+from research.configuration import load_config
 from research.errors import InputError
+from research.experiment import build
 from research.methods.lora import LoRA, count, merge, split
 from research.networks.transformer_block import Linear
 from tests.methods.sentences import batch_of, classifier
@@ -109,6 +114,28 @@ def test_a_probe_learns_what_is_trained_whole():
     params = jax.eval_shape(method.init, jax.random.key(0), batch_of()).params
     assert count(params["adapters"]) == 8 * 3 + 3
     assert "head" not in params["base"]
+
+
+def test_a_language_model_has_adapters_too():
+    """Its section of the config is enough, and its samples take its own options."""
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    config.lora = ConfigDict(dict(rank=2, adapted="(qkv|up)/kernel$"))
+    experiment = build(config)
+    layout, inner = experiment.layout(), experiment.method.method
+    assert count(layout.params["adapters"]) == 2 * 2 * (16 + 3 * 16 + 16 + 4 * 16)
+    after, metrics = jax.eval_shape(
+        experiment.method.step, layout, experiment.example(), jax.random.key(0)
+    )
+    assert jax.tree.structure(after) == jax.tree.structure(layout)
+    assert "adapters/accuracy" in metrics
+    assert inspect.signature(experiment.method.sample) == inspect.signature(inner.sample)
+
+
+def test_a_method_of_several_players():
+    config = load_config("configs/gan.py:ring_debug")
+    config.lora = ConfigDict(dict(rank=2))
+    with pytest.raises(InputError, match=r"lora adapts the one group 'model', the method has \["):
+        build(config).layout()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from papers.ledger import PAPERS_DIR
 from research.configuration import load_config
 from research.data.examples import InMemory
 from research.data.labelled_texts import LabelledSet
@@ -92,6 +91,6 @@ def test_weights_that_are_not_there():
 
 @pytest.mark.parametrize("variant", ["gloss_categories", "gloss_categories_lora"])
 def test_the_config_has_minilms_network(variant):
-    section = dict(load_config(f"{PAPERS_DIR.parent}/configs/minilm.py:{variant}").network)
+    section = dict(load_config(f"configs/minilm.py:{variant}").network)
     made = NETWORKS[section.pop("name")](vocabulary=30522, **section)
     assert made.clone(product_dtype=None) == minilm.network()
