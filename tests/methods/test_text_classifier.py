@@ -1,5 +1,7 @@
 """The classifier of texts: its values, what it reads, that it learns, and where it starts."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -23,13 +25,15 @@ def started():
 
 def test_the_loss_is_the_cross_entropy_of_the_mean_hidden_state(started):
     method, state, batch = started
+    # Weights so large that every token is heard.
+    state = dataclasses.replace(state, params=jax.tree.map(lambda x: 8 * x, state.params))
     found = jax.jit(method.evaluate)(state, batch, jax.random.key(0))
     params = state.params["model"]
-    for row in (0, 2):
+    for row in (0, 3):  # two tokens of one type, and six of two
         # The text alone, without what fills it up.
         size = int(batch["segments"][row].sum())
-        tokens = batch["tokens"][row : row + 1, :size]
-        hidden = jax.jit(method.network.apply)({"params": params["encoder"]}, tokens)
+        tokens, types = (batch[name][row : row + 1, :size] for name in ("tokens", "types"))
+        hidden = jax.jit(method.network.apply)({"params": params["encoder"]}, tokens, types=types)
         mean = np.asarray(hidden)[0].mean(0)
         logits = mean @ np.asarray(params["head"]["kernel"]) + np.asarray(params["head"]["bias"])
         chances = np.exp(logits) / np.exp(logits).sum()
@@ -77,7 +81,7 @@ def test_pretrained_weights_are_where_it_starts(monkeypatch):
 
     monkeypatch.setitem(text_classifier.PRETRAINED, "ones", ones)
     method = classifier(pretrained="ones")
-    params = jax.jit(method.init)(jax.random.key(0), batch_of()).params["model"]
+    params = method.init_params(jax.random.key(0), batch_of())["model"]
     fresh = jax.eval_shape(classifier().init, jax.random.key(0), batch_of()).params["model"]
     assert jax.tree.structure(params) == jax.tree.structure(fresh)
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(params["encoder"]))
