@@ -32,7 +32,7 @@ def classifier(made=None, *, learning_rate=1e-2, **options):
 
 
 def batch_of(size=16):
-    """Rows of 2 to 6 tokens, from the fourth on of type 1; the first one's rest by 3 tells the label."""
+    """Rows of 2 to 6 tokens, from the fourth on of type 1, whose label the first one tells."""
     rng = np.random.default_rng(0)
     tokens = rng.integers(1, 11, size=(size, 6), dtype=np.int32)
     segments = (np.arange(6) < rng.integers(2, 7, size=(size, 1))).astype(np.int32)
