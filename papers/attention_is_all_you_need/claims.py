@@ -18,7 +18,7 @@ OFFSETS = (1, 7, 64, 1000)
 SIZES = (16, 64, 256, 1024)  # d_k
 PRODUCTS = 20_000
 QUERIES, KEYS = 512, 64
-SHAPE = dict(vocabulary=32, length=16, width=32, layers=2, heads=4)
+SHAPE: dict[str, Any] = dict(vocabulary=32, length=16, width=32, layers=2, heads=4)
 
 
 def measure_offsets(seed: int) -> Measurement:
