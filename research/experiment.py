@@ -20,6 +20,7 @@ from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
+from research.methods.lora import LoRA
 from research.methods.masked_language_model import MaskedLanguageModel
 from research.methods.ppo import PPO
 from research.methods.sequence_tasks import (
@@ -30,6 +31,7 @@ from research.methods.sequence_tasks import (
 )
 from research.methods.sequence_to_sequence import SequenceToSequence
 from research.methods.span_corruption import SpanCorruption
+from research.methods.text_classifier import TextClassifier
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
 from research.networks.actor_critic import ActorCritic
@@ -88,6 +90,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "step_classification": StepClassification,
     "step_regression": StepRegression,
     "answer_classification": AnswerClassification,
+    "text_classifier": TextClassifier,
     "skip_gram": SkipGram,
     "glove": GloVe,
 }
@@ -162,6 +165,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     """Constructs everything a run needs; `files` is its folder, where one has been started.
 
     Of the data's keys all but `name` and `batch_size` are options of the set (`datasets.load`).
+    With a section `lora` only adapters are learned, of the method's parameters.
 
     Raises:
       InputError: a section or an argument is missing, unknown or of the wrong type.
@@ -179,8 +183,11 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     given |= by_role("network", config.network, functools.partial(choose, NETWORKS, given=given))
     make_optimizer = functools.partial(construct, optimizer, given={"total_steps": config.steps})
     given |= by_role("optimizer", config.optimizer, make_optimizer)
+    method = choose(METHODS, config.method, "method", given=given)
+    if "lora" in config:
+        method = construct(LoRA, config.lora, "lora", given={"method": method})
     return Experiment(
-        method=choose(METHODS, config.method, "method", given=given),
+        method=method,
         train_data=train_data,
         test_data=load(split="test"),
         batch_size=config.data.batch_size,

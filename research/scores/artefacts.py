@@ -7,8 +7,10 @@ import numpy as np
 
 from research.data.examples import Dataset
 from research.data.image_sets import ImageSet
+from research.data.labelled_texts import LabelledSet
 from research.data.point_sets import PointSet
 from research.data.text_sets import PairSet, TextSet
+from research.scores.classes import score_classes
 from research.scores.images import score_images
 from research.scores.points import score_points
 from research.scores.table import Score
@@ -18,7 +20,8 @@ from research.scores.texts import score_pairs, score_texts
 def score(artefacts: Mapping[str, Any], train: Dataset, test: Dataset) -> list[Score]:
     """Scores `images` of an image set, `points` of a mixture, `texts` of a text set or of pairs.
 
-    Texts of pairs need `inputs` and `references` beside them; nothing else has a score.
+    Texts of pairs need `inputs` and `references` beside them; `predictions` of labelled texts are
+    scored by `labels`. Nothing else has a score.
 
     Raises:
       InputError: as `score_images` and `score_points` do.
@@ -34,4 +37,11 @@ def score(artefacts: Mapping[str, Any], train: Dataset, test: Dataset) -> list[S
         return score_pairs(texts, inputs, references, train)
     if "texts" in artefacts and isinstance(train, TextSet) and isinstance(test, TextSet):
         return score_texts(list(artefacts["texts"]), train, test)
+    if "predictions" in artefacts and isinstance(train, LabelledSet):
+        return score_classes(
+            np.asarray(artefacts["predictions"]),
+            np.asarray(artefacts["labels"]),
+            train_labels=train.arrays()["label"],
+            name=train.name,
+        )
     return []

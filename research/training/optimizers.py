@@ -24,7 +24,7 @@ def optimizer(
     clip_norm: float | None = None,
     weight_decay: float = 0.0,
     decayed: str = r"kernel$",
-    rates: Sequence[tuple[str, float]] = (),
+    rates: Sequence[Sequence[Any]] = (),
     accumulate: int = 1,
     ema_decay: float | None = None,
     b1: float = 0.9,
@@ -107,7 +107,7 @@ def matching(pattern: str, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(match, tree)
 
 
-def scale_by_name(rates: Sequence[tuple[str, float]]) -> optax.GradientTransformation:
+def scale_by_name(rates: Sequence[Sequence[Any]]) -> optax.GradientTransformation:
     """Multiplies the updates of a parameter by the factor of the first pattern it matches."""
 
     def factor(path: tuple, update: jax.Array) -> jax.Array:

@@ -1,0 +1,152 @@
+"""LoRA: starts at the base, is its merged weights, moves adapters alone; numbers as the formula."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import build
+from research.methods.lora import LoRA, count, merge, split
+from research.networks.transformer_block import Linear
+from tests.methods.sentences import batch_of, classifier
+
+QKV = dict(adapted="qkv/kernel$", trained="^head")
+
+
+@pytest.fixture(scope="module")
+def started():
+    method = LoRA(method=classifier(), rank=2, alpha=6.0, **QKV)
+    return method, jax.jit(method.init)(jax.random.key(0), batch_of())
+
+
+def drawn(tree, seed=1):
+    """Numbers of the tree's shapes: adapters in which B is no longer zero."""
+    leaves, structure = jax.tree.flatten(tree)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    new = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, new)
+
+
+def test_it_starts_exactly_at_the_base(started):
+    method, state = started
+    inner = classifier()
+    params = jax.jit(inner.init)(jax.random.key(0), batch_of()).params["model"]
+    merged = method.merged(state).params["model"]
+    jax.tree.map(np.testing.assert_array_equal, merged, params)
+    assert (
+        state.params["adapters"]["encoder"]["block0"]["attention"]["qkv"]["kernel"].a != 0
+    ).all()
+
+
+def test_merged_weights_are_a_branch_beside_the_kernel(started):
+    """h = x W + (alpha / r) x A B, computed as two branches, in every adapted layer."""
+    method, state = started
+    adapters, batch = drawn(state.params["adapters"]), batch_of()
+    merged = method.with_merged(state, adapters).params["model"]["encoder"]
+
+    def branch(inner, arguments, options, context):
+        out, path = inner(*arguments, **options), context.module.path
+        if isinstance(context.module, Linear) and path[-1] == "qkv":
+            own = adapters["encoder"][path[0]][path[1]][path[2]]["kernel"]
+            out += 6.0 / 2 * (arguments[0] @ own.a @ own.b)
+        return out
+
+    given = (batch["tokens"], None, batch["segments"])
+    apply = classifier().network.apply
+    base = {"params": state.params["base"]["encoder"]}
+    with nn.intercept_methods(branch):
+        expected = jax.jit(lambda params: apply(params, *given))(base)
+    plain = jax.jit(lambda params: apply(params, *given))
+    np.testing.assert_allclose(plain({"params": merged}), expected, atol=1e-4)
+    assert np.abs(plain(base) - expected).max() > 0.1
+
+
+def test_adapters_alone_are_learned(started):
+    method, state = started
+    batch, step = batch_of(), jax.jit(method.step)
+    # Adam's two moments of the adapters, and a count or two.
+    assert count(state.opt_state) - 2 * count(state.params["adapters"]) <= 2
+    before = state
+    for index in range(60):
+        state, _ = step(state, batch, jax.random.key(index))
+    jax.tree.map(np.testing.assert_array_equal, before.params["base"], state.params["base"])
+    moved = jax.tree.map(lambda x, y: bool((x != y).any()), before.params, state.params)
+    assert all(jax.tree.leaves(moved["adapters"]))
+    evaluate = jax.jit(method.evaluate)
+    first, last = (evaluate(s, batch, jax.random.key(0))["accuracy"] for s in (before, state))
+    assert last.mean() > 0.8 > first.mean()
+    # What is shown is by the merged weights too.
+    answers = method.sample(state, jax.random.key(0), count=16, batch=batch)
+    np.testing.assert_array_equal(answers["predictions"] == answers["labels"], last)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_kernel_of_inputs_and_outputs_has_rank_times_their_sum(rank):
+    """The paper's 2 x layers x width x rank, of kernels width x width (section 4.2)."""
+    params = {f"layer{i}": {"kernel": jnp.ones((8, 8)), "bias": jnp.ones(8)} for i in range(5)}
+    base, adapters = split(params, jax.random.key(0), rank=rank, adapted="kernel$", trained=None)
+    assert count(adapters) == 2 * 5 * 8 * rank
+    assert count(base) == count(params)
+    first, second = (np.asarray(adapters[f"layer{i}"]["kernel"].a) for i in (0, 1))
+    assert (first != second).all()
+
+
+def test_scanned_layers_have_adapters_of_their_own():
+    kernels = jax.random.normal(jax.random.key(0), (3, 4, 6))
+    params = {"blocks": {"kernel": kernels}}
+    base, adapters = split(params, jax.random.key(0), rank=2, adapted="kernel$", trained=None)
+    own = drawn(adapters)
+    merged = merge(base, own, scale=0.5)["blocks"]["kernel"]
+    factors = own["blocks"]["kernel"]
+    for layer in range(3):
+        expected = kernels[layer] + 0.5 * factors.a[layer] @ factors.b[layer]
+        np.testing.assert_allclose(merged[layer], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_probe_learns_what_is_trained_whole():
+    method = LoRA(method=classifier(), adapted=None, trained="^head")
+    params = jax.eval_shape(method.init, jax.random.key(0), batch_of()).params
+    assert count(params["adapters"]) == 8 * 3 + 3
+    assert "head" not in params["base"]
+
+
+def test_a_language_model_has_adapters_too():
+    """Its section of the config is enough, and its samples take its own options."""
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    config.lora = ConfigDict(dict(rank=2, adapted="(qkv|up)/kernel$"))
+    experiment = build(config)
+    layout, inner = experiment.layout(), experiment.method.method
+    assert count(layout.params["adapters"]) == 2 * 2 * (16 + 3 * 16 + 16 + 4 * 16)
+    after, metrics = jax.eval_shape(
+        experiment.method.step, layout, experiment.example(), jax.random.key(0)
+    )
+    assert jax.tree.structure(after) == jax.tree.structure(layout)
+    assert "adapters/accuracy" in metrics
+    assert inspect.signature(experiment.method.sample) == inspect.signature(inner.sample)
+
+
+def test_a_method_of_several_players():
+    config = load_config("configs/gan.py:ring_debug")
+    config.lora = ConfigDict(dict(rank=2))
+    with pytest.raises(InputError, match=r"lora adapts the one group 'model', the method has \["):
+        build(config).layout()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(adapted="qvk"), "lora.adapted='qvk' matches no parameter; there are encoder/block0"),
+        (dict(adapted="qkv/bias"), "qkv/bias, which is no kernel"),
+        (dict(adapted="kernel$", trained="^head"), "head/kernel matches both"),
+        (dict(rank=0), "lora.rank=0 is too small"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(LoRA(method=classifier(), **options).init, jax.random.key(0), batch_of())
