@@ -21,6 +21,7 @@ from kernels.machine import compiled_for, interpreted
 from kernels.mosaic_gpu_call import THREADS, too_few_threads
 from tests.kernels.attention_suite import BandSuite, arrays, close
 
+slow = pytest.mark.slow
 TRITONS = dict(block_q=64, block_k=32, num_warps=4, num_stages=1)
 SMALL = {"forward d128": dict(block_k=64, stages=2), "dq d128": TRITONS, "dkv d128": TRITONS}
 
@@ -65,8 +66,10 @@ class TestMosaicGpu(BandSuite):
 
 
 @pytest.mark.skipif(too_few_threads() is None, reason="run in this process")
-def test_all_of_it_with_threads_enough():
+@pytest.mark.parametrize("chosen", ["plain or odd or causal", pytest.param("", marks=slow)])
+def test_with_threads_enough(chosen):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"{__file__}::TestMosaicGpu"]
+    command += ["-k", chosen]
     environment = os.environ | {"NPROC": str(THREADS)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-8000:]

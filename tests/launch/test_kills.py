@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.families import DIFFUSION, FAMILIES
+from tests.families import DIFFUSION, FAMILIES, TEXT
 
 STEPS = 10
 
@@ -65,7 +65,7 @@ def killed_and_resumed(config, workdir, seed):
     return finish(config, workdir)
 
 
-@pytest.mark.parametrize("config", FAMILIES)
+@pytest.mark.parametrize("config", [DIFFUSION, TEXT])
 def test_one_kill(tmp_path, uninterrupted, config):
     assert killed_and_resumed(config, tmp_path / "run", "one") == uninterrupted(config)
 
