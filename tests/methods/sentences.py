@@ -21,10 +21,10 @@ def network(**options):
     )
 
 
-def classifier(made=None, *, learning_rate=1e-2, **options):
+def classifier(made=None, *, ema_decay=None, **options):
     return TextClassifier(
         network=made or network(),
-        optimizer=optimizer(learning_rate=learning_rate, total_steps=1),
+        optimizer=optimizer(learning_rate=1e-2, total_steps=1, ema_decay=ema_decay),
         tokenizer=TOKENIZER,
         classes=CLASSES,
         **options,
