@@ -20,7 +20,10 @@ VOCABULARY, MASK = 30_000, 3
 
 
 def measure_masking(seed: int) -> Measurement:
-    """Shares of all tokens that are chosen, and of those that are hidden, swapped and kept."""
+    """Shares of all tokens that are chosen, and of those that are hidden, swapped and kept.
+
+    `told_by_itself` are those of the chosen that a copy of what is seen would tell.
+    """
     rng = jax.random.key(seed)
     tokens = jax.random.randint(rng, (ROWS, LENGTH), MASK + 1, VOCABULARY)
     given = dict(count=CHOSEN, mask=MASK, vocabulary=VOCABULARY)
@@ -32,6 +35,7 @@ def measure_masking(seed: int) -> Measurement:
         "hidden": float(hidden.mean()),
         "kept": float(kept.mean()),
         "swapped": float((~hidden & ~kept).mean()),
+        "told_by_itself": float(kept.mean()),
     }
 
 
@@ -72,7 +76,9 @@ CLAIMS = [
             identity("kept", 0.1, tolerance=0.006),
         ],
         ours=["chosen", "hidden", "swapped", "kept"],
+        baseline=["told_by_itself"],
         settings={"rows": ROWS, "length": LENGTH, "chosen": CHOSEN, "vocabulary": VOCABULARY},
+        version=2,
     ),
     Claim(
         id="bert.both_sides",

@@ -171,9 +171,8 @@ CLAIMS = [
         kind="direction",
         protocol="the published 50-d vectors, which the table has no row of, all 400,000 words as "
         "answers; a question with an unknown word is wrong. Beside it the word nearest to c. One "
-        "measurement: nothing is random.",
+        "measurement: nothing is random, so that all seeds give the same.",
         measure=measure_analogies,
-        seeds=1,
         rules=[violated("gain", least=20), violated("to_300", least=0)],
         ours=["semantic", "syntactic", "total"],
         baseline=["nearest"],

@@ -27,10 +27,11 @@ from research.run import draw, metrics_on_test, restore
 from research.training import pictures
 
 CONFIGS = sorted(TREE.glob("configs/*.py"))
+# Of each file the first variant is a fast test.
 VARIANTS = [
-    f"configs/{path.name}:{variant}_debug"
+    pytest.param(f"configs/{path.name}:{variant}_debug", marks=pytest.mark.slow if number else ())
     for path in CONFIGS
-    for variant in runpy.run_path(str(path))["VARIANTS"]
+    for number, variant in enumerate(runpy.run_path(str(path))["VARIANTS"])
 ]
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "first_step.json"
 ELSEWHERE = 1e-3  # relative: another processor sums in another order

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.families import DIFFUSION, FAMILIES, TEXT
+from tests.families import AUTOENCODER, FAMILIES, TEXT
 
 STEPS = 10
 
@@ -65,7 +65,7 @@ def killed_and_resumed(config, workdir, seed):
     return finish(config, workdir)
 
 
-@pytest.mark.parametrize("config", [DIFFUSION, TEXT])
+@pytest.mark.parametrize("config", [AUTOENCODER, TEXT])
 def test_one_kill(tmp_path, uninterrupted, config):
     assert killed_and_resumed(config, tmp_path / "run", "one") == uninterrupted(config)
 
@@ -80,7 +80,7 @@ def test_twenty_kills(tmp_path, uninterrupted, seed):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, uninterrupted, number):
     workdir = tmp_path / "run"
-    process = start(DIFFUSION, workdir)
+    process = start(AUTOENCODER, workdir)
     wait_for_step(process, workdir, 3)
     process.send_signal(number)
     output, errors = process.communicate(timeout=600)
@@ -88,6 +88,6 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, uninterrupted, nu
     assert "stopped at step" in output
     manifest = json.loads((workdir / "manifest.json").read_text())
     assert "final_state_sha256" not in manifest
-    assert finish(DIFFUSION, workdir) == uninterrupted(DIFFUSION)
+    assert finish(AUTOENCODER, workdir) == uninterrupted(AUTOENCODER)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))

@@ -28,7 +28,7 @@ def test_the_list_has_every_claim():
     [
         (["--paper=ddmp"], "no paper 'ddmp'; nearest: ddpm"),
         (["--paper=ddim", "--claim=ddim.few_step"], "no claim 'ddim.few_step'; nearest: ddim.few"),
-        ([], "give --list, or --paper with one of classifier_free_guidance, ddim"),
+        ([], "give --list, or --paper with one of attention_is_all_you_need, bert"),
     ],
 )
 def test_a_wrong_name_is_answered_in_one_line(arguments, message):

@@ -1,6 +1,7 @@
 """A wrong implementation fails the claim it breaks; what is kept is of the claims as they stand."""
 
 import dataclasses
+import math
 
 import jax
 import pytest
@@ -10,8 +11,10 @@ from papers.classifier_free_guidance import claims as guidance
 from papers.ddim import claims as ddim
 from papers.ddpm import claims as ddpm
 from papers.edm import claims as edm
+from papers.nucleus_sampling import claims as nucleus
 from papers.pacgan import claims as pacgan
 from papers.repaint import claims as repaint
+from papers.scaling_laws import claims as scaling
 from papers.vdm import claims as vdm
 
 ALL = {claim.id: claim for claim in ledger.claims()}
@@ -160,6 +163,42 @@ AS_THE_PAPER_SAYS = {
     "flash_attention.memory": dict(
         saving_2048=10.0, saving_4096=20.0, doubling=2.0, standard_doubling=4.0
     ),
+    "bert.both_sides": dict(
+        loss_both=2.5, loss_left=3.0, loss_unigram=6.0, accuracy_both=0.5, accuracy_left=0.4
+    ),
+    "gpt2.residual_scale": dict(growth=1.0, growth_unscaled=12.0),
+    "grokking.delay": dict(
+        times_later=1000.0, reached=1.0, validation_then=0.01, validation_at_last=0.99
+    ),
+    "grokking.without_decay": dict(times_later=1000.0),
+    "in_context_regression.linear": dict(
+        transformer=0.0006, averaging=0.5, zero=1.0, above_least_squares=0.0006
+    ),
+    "lora.gloss_categories": dict(
+        shortfall=-0.008,
+        gain_over_probe=0.1,
+        learned_share=0.0024,
+        majority_accuracy=0.1,
+        probe_accuracy=0.6,
+        lora_accuracy=0.87,
+    ),
+    "nucleus_sampling.likelihood": {f"perplexity_{k}": v[0] for k, v in nucleus.FIGURES.items()},
+    "nucleus_sampling.nearest": {
+        f"gap_{name}": abs(math.log(perplexity / nucleus.FIGURES["human"][0]))
+        for name, (perplexity, _) in nucleus.FIGURES.items()
+        if name != "human"
+    },
+    "nucleus_sampling.repetition": {f"repetition_{k}": v[1] for k, v in nucleus.FIGURES.items()},
+    "scaling_laws.parameters": dict(
+        zip(scaling.NAMES, (2.4, 2.2, 2.0, 1.8), strict=True), bigram_loss=2.5, r_squared=0.99
+    ),
+    "scaling_laws.shape": dict(shape_gap=0.02, size_gap=0.1),
+    "t5.summarize": dict(rougeL_lead_words=0.27, rougeL_most_frequent=0.02, rougeL_ours=0.35),
+    "word2vec.glove_analogies": dict(gain=57.6, to_300=0.1),
+    "word2vec.similarity": dict(
+        agreement_untrained=0.05, agreement=0.5, same_kind_as_frequent=0.08, same_kind=0.5
+    ),
+    "word2vec.subsampling": dict(agreement_whole=0.59, agreement=0.60),
     "ppo.no_clip": dict(no_clip=-0.39, clip=0.82),
     "ppo.penalties": dict(fixed_kl=0.71, adaptive_kl=0.74, clip=0.82),
 }
