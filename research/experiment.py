@@ -21,6 +21,7 @@ from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
 from research.methods.lora import LoRA
+from research.methods.masked_diffusion import MaskedDiffusion
 from research.methods.masked_language_model import MaskedLanguageModel
 from research.methods.ppo import PPO
 from research.methods.sequence_tasks import (
@@ -81,6 +82,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "edm": EDM,
     "gan": GAN,
     "language_model": LanguageModel,
+    "masked_diffusion": MaskedDiffusion,
     "masked_language_model": MaskedLanguageModel,
     "vae": VAE,
     "ppo": PPO,

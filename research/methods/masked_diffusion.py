@@ -1,0 +1,156 @@
+"""Masked discrete diffusion of text: tokens are hidden at random times, and told (2406.07524)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from research.data.examples import Dataset
+from research.data.text_sets import TextSet
+from research.data.tokenizers import Tokenizer
+from research.errors import InputError
+from research.evaluation.ngrams import ngram_nats
+from research.sampling.unmasking import unmasked
+from research.training.method import Aux, Objective, TextWriter
+from research.training.optimizers import averaged
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+FIRST = 1e-3  # the least time: a weight is at most 1000
+
+
+class MaskedDiffusion(TextWriter):
+    """A bound on -ln p(text) by a model of hidden tokens given those that are seen.
+
+    A token is hidden at time t with probability t (alpha_t = 1 - t). The bound is the mean over t
+    of 1 / t times the nats of the hidden tokens (equation 10): no time is told to the network, and
+    what is seen is carried over (section 3.2.3). A batch is `tokens`, int32 (B, T + 1), of which
+    the first T are read. `network` is as `LanguageModel` has it, but sees both sides.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Any,
+        optimizer: optax.GradientTransformation,
+        tokenizer: Tokenizer,
+        length: int,
+        bytes_per_token: float,
+        evaluation_times: int = 8,
+    ):
+        self.network = network
+        self.optimizer = optimizer
+        self.tokenizer = tokenizer
+        self.length = length
+        self.bytes_per_token = bytes_per_token
+        self.evaluation_times = evaluation_times
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        tokens = jnp.zeros((1, 1), jnp.int32)
+
+        def through(network: Any, tokens: Array) -> Array:
+            return network.logits(network(tokens))
+
+        return {"model": self.network.init(rng, tokens, method=through)["params"]}
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        """The mean of the bound, nats a token; the share of hidden tokens told right is logged."""
+        tokens_BxT = batch["tokens"][:, : self.length]
+        dropout = named(rng, "dropout")
+        bound_B, right, hidden = self.bound(params, tokens_BxT, named(rng, "bound"), dropout)
+        return jnp.mean(bound_B), Aux({"accuracy": right / jnp.maximum(hidden, 1)})
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """The bound a token, `loss` in nats, and in bits a byte of text, each (B,)."""
+        tokens_BxT, params = batch["tokens"][:, : self.length], averaged(state, "model")
+
+        def once(rng: Rng) -> Array:
+            return self.bound(params, tokens_BxT, rng)[0]
+
+        rngs = jax.random.split(named(rng, "bound"), self.evaluation_times)
+        loss_B = jnp.mean(jax.lax.map(once, rngs), axis=0)
+        return {"loss": loss_B, "bits_per_byte": loss_B / math.log(2) / self.bytes_per_token}
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What the training split's unigrams and bigrams get (`ngrams.ngram_nats`)."""
+        assert isinstance(train, TextSet) and isinstance(test, TextSet)
+        vocabulary = self.tokenizer.size
+        nats = ngram_nats(train.transitions(), test.transitions(), vocabulary=vocabulary)
+        bits = {name: loss / math.log(2) / test.bytes_per_token for name, loss in nats.items()}
+        return {"loss": nats, "bits_per_byte": bits}
+
+    def bound(
+        self, params: Params, tokens_BxT: Int[Array, "B T"], rng: Rng, dropout: Rng | None = None
+    ) -> tuple[Float[Array, " B"], Scalar, Scalar]:
+        """Nats a token at one time a row, and how many hidden tokens are told right, of how many.
+
+        The rows' times are spread evenly, from one random start (section 3.4 of 2107.00630).
+        """
+        batch, count = tokens_BxT.shape
+        start = jax.random.uniform(named(rng, "time"))
+        time_Bx1 = FIRST + (1 - FIRST) * ((start + jnp.arange(batch) / batch) % 1)[:, None]
+        hidden_BxT = jax.random.uniform(named(rng, "hidden"), tokens_BxT.shape) < time_Bx1
+        seen_BxT = jnp.where(hidden_BxT, self.tokenizer.mask, tokens_BxT)
+        log_probs_BxTxV = self.log_probs(params, seen_BxT, dropout)
+        picked = jnp.take_along_axis(log_probs_BxTxV, tokens_BxT[..., None], axis=-1)[..., 0]
+        nats_BxT = jnp.where(hidden_BxT, -picked / time_Bx1, 0)
+        right_BxT = hidden_BxT & (jnp.argmax(log_probs_BxTxV, axis=-1) == tokens_BxT)
+        right, hidden = (jnp.sum(x, dtype=jnp.float32) for x in (right_BxT, hidden_BxT))
+        return jnp.sum(nats_BxT, axis=1) / count, right, hidden
+
+    def log_probs(
+        self, params: Params, tokens_BxT: Int[Array, "B T"], dropout: Rng | None = None
+    ) -> Float[Array, "B T V"]:
+        """Of each place's token given what is seen; never of the mask (section 3.2.3)."""
+        rngs = None if dropout is None else {"dropout": dropout}
+        given = {"params": params}
+        hidden = self.network.apply(given, tokens_BxT, train=dropout is not None, rngs=rngs)
+        logits = self.network.apply(given, hidden, method="logits")
+        return jax.nn.log_softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
+
+    def sample(
+        self,
+        state: TrainState,
+        rng: Rng,
+        *,
+        count: int,
+        prompt: str = "",
+        steps: int = 128,
+    ) -> dict[str, Any]:
+        """`texts` of the whole context that start with the prompt, told in `steps` steps.
+
+        Raises:
+          InputError: the prompt fills the context, or there are no steps.
+        """
+        given = self.tokenizer.encode(prompt)
+        if len(given) >= self.length:
+            raise InputError(
+                f"the prompt has {len(given)} tokens, and the model's context is {self.length}: "
+                "it must be shorter"
+            )
+        if steps < 1:
+            raise InputError(f"steps is {steps}; it must be at least 1")
+        tokens = np.full((count, self.length), self.tokenizer.mask, np.int32)
+        tokens[:, : len(given)] = given
+        params = averaged(state, "model")
+        mask = self.tokenizer.mask
+        draw = jax.jit(
+            lambda tokens, rng: unmasked(
+                lambda seen: self.log_probs(params, seen), tokens, rng, mask=mask, steps=steps
+            )
+        )
+        texts = [self.tokenizer.decode(row) for row in np.asarray(draw(jnp.asarray(tokens), rng))]
+        return {"texts": np.array(texts, object)}
+
+    def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
+        """The first of `sample`'s texts, whole: its tokens come in any order."""
+        yield self.sample(state, rng, **(options | {"count": 1}))["texts"][0]
