@@ -1,5 +1,6 @@
 """Models that claims share: trained once under runs/papers, and read back by whoever asks again."""
 
+import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import Experiment, build
-from research.run import plain, run
+from research.run import metrics_on_test, plain, run
 from research.training.state import TrainState
 
 RUNS = pathlib.Path("runs/papers")
@@ -33,6 +34,12 @@ def config(
     made.sample = ConfigDict(dict(every_steps=0, count=0))
     made.evaluate = ConfigDict(dict(count=0, batch_size=1))
     return made
+
+
+def test_metrics(experiment: Experiment, state: TrainState, *, batch_size: int) -> dict[str, float]:
+    """The method's metrics over the whole test set."""
+    whole = dataclasses.replace(experiment, evaluate={"batch_size": batch_size})
+    return {name: metric.mean for name, metric in metrics_on_test(whole, state).items()}
 
 
 def trained(made: ConfigDict, name: str) -> tuple[Experiment, TrainState]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from launch.peers import process
-from research.methods.language_model import decoder
+from research.methods.decoders import decoder
 from research.sampling import decoding
 
 

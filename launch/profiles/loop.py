@@ -35,7 +35,7 @@ def loop_over_step(config: ConfigDict, *, steps: int, rounds: int) -> dict[str, 
         return seconds
 
     jax.monitoring.register_event_duration_secs_listener(count_compilation)
-    log_every = min(experiment.log["every_steps"], steps)
+    log_every = experiment.log["every_steps"]
     *times, data_wait, _ = by_turns(
         experiment, bare, steps=steps, rounds=rounds, log_every=log_every
     )

@@ -1,7 +1,5 @@
 """BERT's claims: how tokens are hidden, and that both sides tell them better than the left."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,7 @@ from papers import trained
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, ordered
 from research.methods.masked_language_model import masking
-from research.run import metrics_on_test, plain
+from research.run import plain
 
 CONFIG = "configs/bert.py:shakespeare"
 STEPS = 1000
@@ -49,10 +47,9 @@ def measure_sides(seed: int) -> Measurement:
     measured: dict[str, float] = {}
     for name, causal in {"both": False, "left": True}.items():
         experiment, state = trained.trained(config(seed, causal=causal), f"bert-{name}-seed{seed}")
-        whole = dataclasses.replace(experiment, evaluate={"batch_size": 128})
-        metrics = metrics_on_test(whole, state)
-        measured[f"loss_{name}"] = metrics["loss"].mean
-        measured[f"accuracy_{name}"] = metrics["accuracy"].mean
+        metrics = trained.test_metrics(experiment, state, batch_size=128)
+        measured[f"loss_{name}"] = metrics["loss"]
+        measured[f"accuracy_{name}"] = metrics["accuracy"]
         nats = experiment.method.trivial(experiment.train_data, experiment.test_data)["loss"]
     return measured | {f"loss_{name}": value for name, value in nats.items()}
 

@@ -13,7 +13,8 @@ from papers import trained
 from papers.ledger import Claim
 from papers.rules import Measurement, ordered
 from research.experiment import Experiment
-from research.methods.language_model import LanguageModel, decoder
+from research.methods.decoders import decoder
+from research.methods.language_model import LanguageModel
 from research.networks.transformer import unrolled
 from research.run import plain
 from research.sampling import decoding

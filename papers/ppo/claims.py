@@ -1,6 +1,5 @@
 """PPO's claims: what its surrogate and its advantages are, and what it reaches on small tasks."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from papers.ledger import Claim
 from papers.rules import Measurement, figure, identity, ordered, violated
 from research.methods.advantages import generalized_advantages
 from research.methods.ppo import surrogate
-from research.run import metrics_on_test, plain
+from research.run import plain
 
 EPISODES = 164
 DISCOUNT = 0.99
@@ -79,9 +78,8 @@ def returns(name: str, seed: int, **overrides: Any) -> dict[str, float]:
     made = trained.config(name, seed=seed, overrides=overrides)
     label = name.rpartition(":")[2]
     experiment, state = trained.trained(made, f"ppo-{label}-seed{seed}")
-    whole = dataclasses.replace(experiment, evaluate={"batch_size": EPISODES})
-    found = metrics_on_test(whole, state)
-    return {metric: found[metric].mean for metric in ("return", "random_return")}
+    found = trained.test_metrics(experiment, state, batch_size=EPISODES)
+    return {metric: found[metric] for metric in ("return", "random_return")}
 
 
 def measure_cartpole(seed: int) -> Measurement:

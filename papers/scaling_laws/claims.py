@@ -1,6 +1,5 @@
 """The scaling laws' claims: a language model's loss by its number of parameters and its shape."""
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from papers import trained
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, ordered, violated
 from research.experiment import build
-from research.run import metrics_on_test, plain
+from research.run import plain
 
 
 class Shape(NamedTuple):
@@ -44,8 +43,7 @@ def loss(shape: Shape, seed: int) -> float:
     made = config(shape, seed)
     name = f"scaling-{shape.layers}x{shape.width}-seed{seed}"
     experiment, state = trained.trained(made, name)
-    whole = dataclasses.replace(experiment, evaluate={"batch_size": 256})
-    return metrics_on_test(whole, state)["loss"].mean
+    return trained.test_metrics(experiment, state, batch_size=256)["loss"]
 
 
 def measure_law(seed: int) -> Measurement:

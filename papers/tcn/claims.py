@@ -1,6 +1,5 @@
 """The TCN paper's claims: what each network reaches on the adding problem and on copying."""
 
-import dataclasses
 import functools
 import math
 
@@ -11,7 +10,7 @@ from papers.ledger import Claim
 from papers.rules import Measurement, at_most, identity, ordered
 from research.data.examples import Dataset
 from research.data.sequence_tasks import REMEMBERED
-from research.run import metrics_on_test, plain
+from research.run import plain
 
 # Table 1: the losses at T = 600 and 1000.
 FIGURES = {
@@ -38,10 +37,11 @@ def measure(seed: int, *, task: str, network: str) -> Measurement:
     """The test loss of a trained network, the trivial predictor's, and their ratio."""
     made = trained.config(f"configs/tcn.py:{task}_{network}", seed=seed)
     experiment, state = trained.trained(made, f"{task}_{network}-seed{seed}")
-    whole = dataclasses.replace(experiment, evaluate={"batch_size": 100})
-    loss = metrics_on_test(whole, state)["loss"].mean
+    loss = trained.test_metrics(experiment, state, batch_size=100)["loss"]
     trivial = (
-        constant_loss(whole.test_data) if task == "adding" else memoryless_loss(made.data.length)
+        constant_loss(experiment.test_data)
+        if task == "adding"
+        else memoryless_loss(made.data.length)
     )
     return {"loss": loss, "trivial_loss": trivial, "share_of_trivial": loss / trivial}
 

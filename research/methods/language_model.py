@@ -1,6 +1,5 @@
 """Language models: the next token by maximum likelihood, and text written on from a prompt."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,24 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from research.data.examples import Dataset
-from research.data.text_sets import TextSet
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
-from research.evaluation.ngrams import ngram_nats
-from research.methods import text_likelihoods
+from research.methods import text_likelihoods, writing
+from research.methods.decoders import decoder
+from research.methods.writing import BLOCK, SETTINGS
+from research.networks.initial import initial
 from research.networks.transformer import unrolled
-from research.sampling import decoding
-from research.sampling.decoding import Decoder
 from research.training.method import Aux, Objective, TextRanker, TextWriter
 from research.training.optimizers import averaged
 from research.training.rng import named
 from research.training.state import TrainState
 from research.training.types import Batch, Metrics, Params, Rng, Scalar
-
-BLOCK = 8  # tokens that a stream shows at once
 
 
 class LanguageModel(TextWriter, TextRanker):
@@ -57,12 +53,7 @@ class LanguageModel(TextWriter, TextRanker):
         self.bytes_per_token = bytes_per_token
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        tokens = jnp.zeros((1, 1), jnp.int32)
-
-        def through(network: Any, tokens: Array) -> Array:
-            return network.logits(network(tokens))
-
-        return {"model": self.network.init(rng, tokens, method=through)["params"]}
+        return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
@@ -85,12 +76,8 @@ class LanguageModel(TextWriter, TextRanker):
         return dict(loss=loss_B, accuracy=accuracy_B, bits_per_byte=bits_B, weight=count_B)
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
-        """What the training split's unigrams and bigrams get (`ngrams.ngram_nats`)."""
-        assert isinstance(train, TextSet) and isinstance(test, TextSet)
-        vocabulary = self.tokenizer.size
-        nats = ngram_nats(train.transitions(), test.transitions(), vocabulary=vocabulary)
-        bits = {name: loss / math.log(2) / test.bytes_per_token for name, loss in nats.items()}
-        return {"loss": nats, "bits_per_byte": bits}
+        """What the training split's unigrams and bigrams get."""
+        return text_likelihoods.ngrams(train, test)
 
     def per_token(
         self, params: Params, batch: Batch, dropout: Rng | None = None
@@ -156,11 +143,9 @@ class LanguageModel(TextWriter, TextRanker):
         whole. A text that fills the context goes on from its second half.
         """
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
-        rows: list[list[int]] = [[] for _ in range(count)]
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=new_tokens, strategy=strategy)
-        for more in self.written(state, rng, [prompt] * count, **given, **options):
-            for row, tokens in zip(rows, more, strict=True):
-                row.extend(tokens)
+        parts = self.written(state, rng, [prompt] * count, **given, **options)
+        rows = writing.gathered(parts, count)
         return {"texts": np.array([prompt + self.tokenizer.decode(row) for row in rows], object)}
 
     def stream(
@@ -175,16 +160,10 @@ class LanguageModel(TextWriter, TextRanker):
     ) -> Iterator[str]:
         """The first text of `sample`, in pieces as it comes, the prompt first."""
         yield prompt
-        tokens: list[int] = []
-        shown = ""
         options = {name: value for name, value in settings.items() if value is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=BLOCK, strategy=strategy)
-        for (more,) in self.written(state, rng, [prompt], **given, **options):
-            tokens.extend(more)
-            # Half a character is shown when its other bytes have come.
-            text = self.tokenizer.decode(tokens).rstrip("\ufffd")
-            yield text[len(shown) :]
-            shown = text
+        parts = self.written(state, rng, [prompt], **given, **options)
+        yield from writing.shown(parts, self.tokenizer.decode)
 
     def written(
         self,
@@ -202,9 +181,7 @@ class LanguageModel(TextWriter, TextRanker):
         """What each text has more, `block` tokens at a time, up to and without its end token."""
         end = self.tokenizer.end
         if regex is not None:
-            settings["constraint"] = decoding.regular_expression(
-                regex, decoding.token_texts(self.tokenizer.decode, self.tokenizer.size), end
-            )
+            settings["constraint"] = writing.pattern(regex, self.tokenizer)
         if negative_prompt is not None:
             settings["negative_prompts"] = [self.ids(negative_prompt)] * len(prompts)
         texts = [self.ids(prompt) for prompt in prompts]
@@ -219,7 +196,7 @@ class LanguageModel(TextWriter, TextRanker):
         while new_tokens > 0 and not ended.all():
             now = min(new_tokens, room)
             given = dict(new_tokens=now, strategy=strategy, end=end, **settings)
-            stretch = continued(
+            stretch = writing.continued(
                 decoder(self.network), params, texts, rng, block=min(block, now), **given
             )
             for rows in stretch:
@@ -235,75 +212,3 @@ class LanguageModel(TextWriter, TextRanker):
     def ids(self, prompt: str) -> list[int]:
         """The prompt's tokens; of an empty one the end token, after which documents start."""
         return self.tokenizer.encode(prompt).tolist() or [self.tokenizer.end]
-
-
-SETTINGS = (
-    *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "length_penalty"),
-    *("alpha", "regex", "negative_prompt", "guidance"),
-)
-
-
-def continued(
-    decoder: Decoder,
-    params: Any,
-    texts: Sequence[Sequence[int]],
-    rng: Rng,
-    *,
-    block: int,
-    **given: Any,
-) -> Iterator[list[np.ndarray]]:
-    """`decoding.stream`, and of a search, which knows its text at the end, all at once."""
-    call = decoder, params, texts, rng
-    if given["strategy"] != "beam":
-        yield from decoding.stream(*call, block=block, **given)
-        return
-    found = decoding.generate(*call, **given)
-    rows = zip(found.tokens_BxN, found.lengths_B, strict=True)
-    yield [tokens[:length] for tokens, length in rows]
-
-
-@functools.cache
-def decoder(network: Any) -> Decoder:
-    """The network as decoding sees it; its parameters are those of layers one by one."""
-    network = network.clone(scan=False) if hasattr(network, "scan") else network
-
-    def empty(batch: int, capacity: int) -> Any:
-        return network.apply({}, batch, capacity, method="empty_cache")
-
-    def extend(params: Params, cache: Any, tokens: Array, counts: Array) -> tuple[Array, Any]:
-        return network.apply({"params": params}, tokens, counts, cache, method="decode")
-
-    def logits(params: Params, hidden: Array) -> Array:
-        return network.apply({"params": params}, hidden, method="logits")
-
-    return Decoder(
-        vocabulary=network.vocabulary,
-        length=network.length,
-        empty=empty,
-        extend=extend,
-        logits=logits,
-        rewind=rewound if network.rewinds else None,
-        take=taken,
-        grow=grown if network.rewinds else None,
-    )
-
-
-def rewound(cache: Any, lengths: Int[Array, " B"]) -> Any:
-    return dataclasses.replace(cache, lengths_B=lengths)
-
-
-def grown(cache: Any, capacity: int) -> Any:
-    """A cache of positions, the second axis of a layer's keys and values, with more of them."""
-
-    def wider(array: Array) -> Array:
-        if array.shape[1] == capacity:
-            return array
-        more = [(0, capacity - array.shape[1]) if axis == 1 else (0, 0) for axis in range(4)]
-        return jnp.pad(array, more)
-
-    return dataclasses.replace(cache, layers=jax.tree.map(wider, cache.layers))
-
-
-def taken(cache: Any, index: Int[Array, " N"]) -> Any:
-    """Rows of a cache, whose every array has the rows first."""
-    return jax.tree.map(lambda array: array[index], cache)

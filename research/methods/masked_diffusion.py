@@ -1,7 +1,7 @@
 """Masked discrete diffusion of text: tokens are hidden at random times, and told (2406.07524)."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,10 +11,10 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from research.data.examples import Dataset
-from research.data.text_sets import TextSet
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
-from research.evaluation.ngrams import ngram_nats
+from research.methods import text_likelihoods
+from research.networks.initial import initial
 from research.sampling.unmasking import unmasked
 from research.training.method import Aux, Objective, TextWriter
 from research.training.optimizers import averaged
@@ -52,12 +52,7 @@ class MaskedDiffusion(TextWriter):
         self.evaluation_times = evaluation_times
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        tokens = jnp.zeros((1, 1), jnp.int32)
-
-        def through(network: Any, tokens: Array) -> Array:
-            return network.logits(network(tokens))
-
-        return {"model": self.network.init(rng, tokens, method=through)["params"]}
+        return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
@@ -81,12 +76,8 @@ class MaskedDiffusion(TextWriter):
         return {"loss": loss_B, "bits_per_byte": loss_B / math.log(2) / self.bytes_per_token}
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
-        """What the training split's unigrams and bigrams get (`ngrams.ngram_nats`)."""
-        assert isinstance(train, TextSet) and isinstance(test, TextSet)
-        vocabulary = self.tokenizer.size
-        nats = ngram_nats(train.transitions(), test.transitions(), vocabulary=vocabulary)
-        bits = {name: loss / math.log(2) / test.bytes_per_token for name, loss in nats.items()}
-        return {"loss": nats, "bits_per_byte": bits}
+        """What the training split's unigrams and bigrams get."""
+        return text_likelihoods.ngrams(train, test)
 
     def bound(
         self, params: Params, tokens_BxT: Int[Array, "B T"], rng: Rng, dropout: Rng | None = None
@@ -150,7 +141,3 @@ class MaskedDiffusion(TextWriter):
         )
         texts = [self.tokenizer.decode(row) for row in np.asarray(draw(jnp.asarray(tokens), rng))]
         return {"texts": np.array(texts, object)}
-
-    def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
-        """The first of `sample`'s texts, whole: its tokens come in any order."""
-        yield self.sample(state, rng, **(options | {"count": 1}))["texts"][0]

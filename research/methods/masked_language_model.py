@@ -1,6 +1,6 @@
 """BERT's masked language model: hidden tokens of a text, predicted from both sides (1810.04805)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +10,10 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from research.data.examples import Dataset
-from research.data.text_sets import TextSet
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
-from research.evaluation.ngrams import ngram_nats
+from research.methods import text_likelihoods
+from research.networks.initial import initial
 from research.training.method import Aux, Objective, TextWriter
 from research.training.optimizers import averaged
 from research.training.rng import named
@@ -59,12 +59,7 @@ class MaskedLanguageModel(TextWriter):
         self.chosen = max(1, round(share * length))
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        tokens = jnp.zeros((1, 1), jnp.int32)
-
-        def through(network: Any, tokens: Array) -> Array:
-            return network.logits(network(tokens))
-
-        return {"model": self.network.init(rng, tokens, method=through)["params"]}
+        return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
@@ -84,10 +79,7 @@ class MaskedLanguageModel(TextWriter):
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """What the training split's unigrams, and bigrams of the left side alone, get."""
-        assert isinstance(train, TextSet) and isinstance(test, TextSet)
-        vocabulary = self.tokenizer.size
-        nats = ngram_nats(train.transitions(), test.transitions(), vocabulary=vocabulary)
-        return {"loss": nats}
+        return {"loss": text_likelihoods.ngrams(train, test)["loss"]}
 
     def per_token(
         self, params: Params, batch: Batch, rng: Rng, *, train: bool
@@ -140,10 +132,6 @@ class MaskedLanguageModel(TextWriter):
         filled = self.filled(averaged(state, "model"), rows)
         texts = [self.shown(row, new) for row, new in zip(rows, filled, strict=True)]
         return {"texts": np.array(texts, object)}
-
-    def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
-        """The first of `sample`'s texts, whole."""
-        yield self.sample(state, rng, **(options | {"count": 1}))["texts"][0]
 
     def filled(self, params: Params, rows_BxT: np.ndarray) -> np.ndarray:
         """Rows of which every masked place is told, the surest first."""

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from research.errors import InputError
+from research.networks.initial import initial
 from research.training.method import Aux, Method, Objective
 from research.training.optimizers import averaged
 from research.training.rng import named
@@ -33,12 +34,7 @@ class SequenceTaskMethod(Method):
         """`loss` and others of each example; with `rng` as in training, with dropout."""
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        inputs = jnp.zeros_like(batch["inputs"][:1])
-
-        def through(network: Any, inputs: Array) -> Array:
-            return network.logits(network(inputs))
-
-        return {"model": self.network.init(rng, inputs, method=through)["params"]}
+        return {"model": initial(self.network, rng, jnp.zeros_like(batch["inputs"][:1]))}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]

@@ -12,10 +12,10 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from research.data.tokenizers import Tokenizer
-from research.methods.language_model import BLOCK, SETTINGS, continued, rewound, taken
+from research.methods.decoders import rewound, taken
+from research.methods.writing import BLOCK, SETTINGS, continued, gathered, pattern, shown
 from research.networks.encoder_decoder import Reading, Source
 from research.networks.transformer import unrolled
-from research.sampling import decoding
 from research.sampling.decoding import Decoder
 from research.training.method import Aux, Objective, TextWriter
 from research.training.optimizers import averaged
@@ -133,11 +133,9 @@ class SequenceToSequence(TextWriter):
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
         pairs = None if prompt is not None or batch is None else self.pairs(batch, rng)
         inputs = [self.read(prompt or "")] * count if pairs is None else self.rows(pairs["inputs"])
-        rows: list[list[int]] = [[] for _ in inputs]
         asked: dict[str, Any] = dict(new_tokens=new_tokens, strategy=strategy, **options)
-        for more in self.written(state, rng, inputs, block=self.network.target_length, **asked):
-            for row, tokens in zip(rows, more, strict=True):
-                row.extend(tokens)
+        parts = self.written(state, rng, inputs, block=self.network.target_length, **asked)
+        rows = gathered(parts, len(inputs))
         found = {"texts": list(map(self.text, rows, inputs))}
         if pairs is not None:
             found["inputs"] = [self.tokenizer.decode(row) for row in inputs]
@@ -167,14 +165,8 @@ class SequenceToSequence(TextWriter):
             inputs = self.read(prompt or "")
         options = {name: value for name, value in settings.items() if value is not None}
         asked: dict[str, Any] = dict(new_tokens=new_tokens, strategy=strategy, **options)
-        tokens: list[int] = []
-        shown = ""
-        for (more,) in self.written(state, rng, [inputs], block=BLOCK, **asked):
-            tokens.extend(more)
-            # Half a character is shown when its other bytes have come.
-            text = self.text(tokens, inputs).rstrip("\ufffd")
-            yield text[len(shown) :]
-            shown = text
+        parts = self.written(state, rng, [inputs], block=BLOCK, **asked)
+        yield from shown(parts, lambda tokens: self.text(tokens, inputs))
 
     def written(
         self,
@@ -192,9 +184,7 @@ class SequenceToSequence(TextWriter):
         """What each text has more, `block` tokens at a time, up to and without its end token."""
         end, start = self.tokenizer.end, [self.tokenizer.pad]
         if regex is not None:
-            settings["constraint"] = decoding.regular_expression(
-                regex, decoding.token_texts(self.tokenizer.decode, self.tokenizer.size), end
-            )
+            settings["constraint"] = pattern(regex, self.tokenizer)
         texts = [start] * len(inputs)
         if negative_prompt is not None:
             # Rows of a guided decoder are a text and its negative one by turns.

@@ -1,6 +1,6 @@
 """T5's pretraining: spans of a text are taken out, and written again after what is left."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Int
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
 from research.methods.sequence_to_sequence import SequenceToSequence
+from research.training.method import TextWriter
 from research.training.rng import named
-from research.training.state import TrainState
 from research.training.types import Batch, Rng
 
 GAP = "___"  # what stands in a prompt for a span to be written
@@ -197,6 +197,5 @@ class SpanCorruption(SequenceToSequence):
         marks = self.tokenizer.sentinels
         return self.tokenizer.decode(restored(inputs, written, sentinels=marks))
 
-    def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
-        """The first text at once: its gaps are not filled from left to right."""
-        yield str(self.sample(state, rng, count=1, **options)["texts"][0])
+    # Whole: gaps are not filled from left to right.
+    stream = TextWriter.stream

@@ -1,12 +1,16 @@
 """How likely texts are after others, many at a time, by a model's cost of each token."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from research.data.examples import Dataset
+from research.data.text_sets import TextSet
 from research.errors import InputError
+from research.evaluation.ngrams import ngram_nats
 from research.training.types import Batch
 
 ROWS = 64  # a batch
@@ -39,6 +43,18 @@ def log_likelihoods(
             end = len(row) - 1
             found.append(-float(nats_T[end - len(text) : end].sum()))
     return np.array(found)
+
+
+def ngrams(train: Dataset, test: Dataset) -> dict[str, dict[str, float]]:
+    """`loss`, nats a token, and `bits_per_byte` of the training split's unigrams and bigrams.
+
+    By metric and model, as `Method.trivial` has them; both are text sets.
+    """
+    assert isinstance(train, TextSet) and isinstance(test, TextSet)
+    transitions = train.transitions(), test.transitions()
+    nats = ngram_nats(*transitions, vocabulary=train.tokenizer.size)
+    bits = {name: loss / math.log(2) / test.bytes_per_token for name, loss in nats.items()}
+    return {"loss": nats, "bits_per_byte": bits}
 
 
 def framed(rows: Sequence[Sequence[int]], count: int, width: int) -> Batch:

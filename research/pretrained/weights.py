@@ -17,6 +17,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from research.errors import InputError, nearest
+from research.networks.initial import initial
 from research.pretrained.families import FAMILIES, Family, Row
 
 Arrays = dict[str, np.ndarray]
@@ -49,13 +50,8 @@ def read(path: pathlib.Path, family: str, like: Any) -> Any:
 
 def shapes(network: Any, **inputs: Any) -> Any:
     """The shapes of a transformer's parameters; `inputs` are what it takes besides tokens."""
-
-    def through(network: Any, tokens: Any) -> Any:
-        return network.logits(network(tokens, **inputs))
-
-    tokens = jnp.zeros((1, 1), jnp.int32)
-    init = functools.partial(network.init, jax.random.key(0), tokens, method=through)
-    return jax.eval_shape(init)["params"]
+    given = network, jax.random.key(0), jnp.zeros((1, 1), jnp.int32)
+    return jax.eval_shape(functools.partial(initial, *given, **inputs))
 
 
 def write(path: pathlib.Path, family: str, params: Any) -> None:

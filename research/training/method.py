@@ -113,9 +113,12 @@ class LatentVariable(Method):
 class TextWriter(Method):
     """A method that writes text."""
 
-    @abc.abstractmethod
     def stream(self, state: TrainState, rng: Rng, **options: Any) -> Iterator[str]:
-        """The first of `sample`'s texts in pieces, as it is written; with `sample`'s options."""
+        """The first of `sample`'s texts in pieces, as it is written; with `sample`'s options.
+
+        By default it comes whole.
+        """
+        yield str(self.sample(state, rng, count=1, **options)["texts"][0])
 
 
 class TextRanker(Method):

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import build
-from research.methods.language_model import decoder
+from research.methods.decoders import decoder
 from research.sampling import decoding
 
 

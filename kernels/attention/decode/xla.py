@@ -113,6 +113,7 @@ def softmax_step(
     base = jnp.where(new == -jnp.inf, 0, new)
     weights = jnp.exp(logits_SxKxG - base)
     kept = jnp.exp(highest - base)
+    # In pages what isn't seen may be anything, NaN too: its weight 0 isn't enough.
     values = jnp.sum(jnp.where(seen[..., None], weights[..., None] * v, 0), axis=0)
     return new, total * kept + jnp.sum(weights, axis=0), sums * kept[..., None] + values
 
