@@ -51,51 +51,62 @@ class SequenceToSequence(TextWriter):
         return [Objective("model", self.loss, self.optimizer)]
 
     def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
-        """The mean of nats a target token; the share that were the likeliest is logged."""
+        """The mean of nats a target token."""
         pairs = self.pairs(batch, rng)
-        nats, hits, weight = self.per_token(params, pairs, dropout=named(rng, "dropout"))
-        total = jnp.sum(weight)
-        return jnp.sum(nats) / total, Aux({"accuracy": jnp.sum(hits) / total})
+        nats = self.nats(params, pairs, dropout=named(rng, "dropout"))
+        return jnp.sum(nats) / jnp.sum(self.counted(pairs)), Aux()
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """`loss` in nats and `accuracy` a target token, each (B,); `weight` is their number."""
-        pairs = self.pairs(batch, rng)
-        nats, hits, weight = self.per_token(averaged(state, "model"), pairs)
-        count_B = jnp.sum(weight, axis=1)
-        loss_B, accuracy_B = (jnp.sum(x, axis=1) / count_B for x in (nats, hits))
-        return dict(loss=loss_B, accuracy=accuracy_B, weight=count_B)
+        pairs, params = self.pairs(batch, rng), averaged(state, "model")
+        hits = jnp.argmax(self.logits(params, pairs), axis=-1) == pairs["targets"]
+        counted = self.counted(pairs)
+        weight = jnp.sum(counted, axis=1)
+        loss, accuracy = (
+            jnp.sum(x * counted, axis=1) / weight for x in (self.nats(params, pairs), hits)
+        )
+        return dict(loss=loss, accuracy=accuracy, weight=weight)
 
     def pairs(self, batch: Batch, rng: Rng) -> Batch:
         """`inputs` and `targets` of a batch, which here has them."""
         return batch
 
-    def per_token(
-        self, params: Params, batch: Batch, dropout: Rng | None = None
-    ) -> tuple[Float[Array, "B T"], Float[Array, "B T"], Float[Array, "B T"]]:
-        """Nats, 1 where the token was the likeliest, and 1 up to the end: beyond it all are 0."""
-        targets_BxT = batch["targets"]
-        logits_BxTxV = self.logits(params, batch, dropout)
-        seen_BxT = jnp.arange(targets_BxT.shape[1]) < self.lengths(targets_BxT)[:, None]
-        weight_BxT = seen_BxT.astype(jnp.float32)
-        nats = optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, targets_BxT)
-        hits = jnp.argmax(logits_BxTxV, axis=-1) == targets_BxT
-        return nats * weight_BxT, hits * weight_BxT, weight_BxT
+    def nats(self, params: Params, pairs: Batch, dropout: Rng | None = None) -> Float[Array, "B T"]:
+        """-log p of each target token, 0 beyond the end; with `dropout` as in training."""
 
-    def logits(
-        self, params: Params, batch: Batch, dropout: Rng | None = None
-    ) -> Float[Array, "B T V"]:
-        """Of each target token after those before it; with `dropout` as in training."""
-        train = dropout is not None
-        before_BxT = jnp.pad(
-            batch["targets"][:, :-1], ((0, 0), (1, 0)), constant_values=self.tokenizer.pad
-        )
+        def through(network: Any, before: Array, source: Source, **how: Any) -> Array:
+            return network.log_likelihood(before, pairs["targets"], source, **how)
 
-        def through(network: Any) -> Array:
-            source = network.encode(batch["inputs"], self.lengths(batch["inputs"]), train=train)
-            return network.logits(network(before_BxT, source, train=train))
+        return -self.counted(pairs) * self.apply(params, pairs, through, dropout)
 
-        rngs = {"dropout": dropout} if train else None
-        return self.network.apply({"params": params}, method=through, rngs=rngs)
+    def logits(self, params: Params, pairs: Batch) -> Float[Array, "B T V"]:
+        """Of each target token after those before it."""
+
+        def through(network: Any, before: Array, source: Source, **how: Any) -> Array:
+            return network.logits(network(before, source, **how))
+
+        return self.apply(params, pairs, through)
+
+    def apply(
+        self, params: Params, pairs: Batch, through: Any, dropout: Rng | None = None
+    ) -> Array:
+        """The network on what stands before each target and on the inputs, which it encodes."""
+        start = ((0, 0), (1, 0))
+        before = jnp.pad(pairs["targets"][:, :-1], start, constant_values=self.tokenizer.pad)
+        how = dict(train=dropout is not None)
+
+        def whole(network: Any) -> Array:
+            source = network.encode(pairs["inputs"], self.lengths(pairs["inputs"]), **how)
+            return through(network, before, source, **how)
+
+        rngs = None if dropout is None else {"dropout": dropout}
+        return self.network.apply({"params": params}, method=whole, rngs=rngs)
+
+    def counted(self, pairs: Batch) -> Float[Array, "B T"]:
+        """1 for each target token up to its end."""
+        targets = pairs["targets"]
+        seen = jnp.arange(targets.shape[1]) < self.lengths(targets)[:, None]
+        return seen.astype(jnp.float32)
 
     def lengths(self, tokens_BxT: Int[Array, "B T"]) -> Int[Array, " B"]:
         """Of each row up to and with its end token."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float, Int
@@ -133,19 +134,38 @@ class EncoderDecoder(nn.Module):
             return self.decoder.logits(hidden)
         hidden, gate, copied = jnp.split(hidden, [self.width, self.width + 1], axis=-1)
         generated = jax.nn.log_softmax(self.decoder.logits(hidden))
-        return jnp.logaddexp(
-            jax.nn.log_sigmoid(gate) + generated,
-            jax.nn.log_sigmoid(-gate) + jnp.log(jnp.maximum(copied, 1e-9)),
-        )
+        return mixture(gate, generated, copied)
+
+    def log_likelihood(
+        self,
+        tokens: Int[Array, "B T"],
+        targets: Int[Array, "B T"],
+        source: Source,
+        *,
+        train: bool = False,
+    ) -> Float[Array, "B T"]:
+        """log p of each target after the tokens up to its place: `logits`, of the targets alone."""
+        hidden = self.decoder(tokens, memory=source.memory, train=train)
+        logits_BxTxV = self.decoder.logits(hidden)
+        generated = -optax.softmax_cross_entropy_with_integer_labels(logits_BxTxV, targets)
+        if not self.copies:
+            return generated
+        hits_BxTxS = targets[..., None] == source.tokens_BxS[:, None]
+        copied = jnp.sum(self.copy_weights(hidden, tokens, source) * hits_BxTxS, axis=-1)
+        return mixture(self.generates(hidden)[..., 0], generated, copied)
 
     def with_copies(self, hidden: Any, tokens: Any, source: Source) -> Any:
         """Hidden states beside g's logit and the chance of each token to be what is copied."""
         if not self.copies:
             return hidden
-        queries = self.copy_query(self.with_tokens(hidden, tokens))
-        weights_BxTxS = copy_weights(queries, source.copies_BxSxD, source.memory.lengths_B)
+        weights_BxTxS = self.copy_weights(hidden, tokens, source)
         chances_BxTxV = by_token(weights_BxTxS, source.tokens_BxS, vocabulary=self.vocabulary)
         return jnp.concatenate([hidden, self.generates(hidden), chances_BxTxV], axis=-1)
+
+    def copy_weights(self, hidden: Any, tokens: Any, source: Source) -> Float[Array, "B T S"]:
+        """Of each place of the input, to be what is copied."""
+        queries = self.copy_query(self.with_tokens(hidden, tokens))
+        return copy_weights(queries, source.copies_BxSxD, source.memory.lengths_B)
 
     def with_tokens(self, hidden: Any, tokens: Any) -> Any:
         """Hidden states beside embeddings of their size."""
@@ -163,6 +183,14 @@ class EncoderDecoder(nn.Module):
         ours, theirs = ({f.name for f in dataclasses.fields(c)} for c in (type(self), Transformer))
         given = {name: getattr(self, name) for name in ours & theirs - {"parent", "name"}}
         return Transformer(**(given | own), length=length)
+
+
+def mixture(gate: Array, generated: Array, copied: Array) -> Array:
+    """log(g exp(generated) + (1 - g) copied), g the logistic function of `gate`."""
+    return jnp.logaddexp(
+        jax.nn.log_sigmoid(gate) + generated,
+        jax.nn.log_sigmoid(-gate) + jnp.log(jnp.maximum(copied, 1e-9)),
+    )
 
 
 def copy_weights(

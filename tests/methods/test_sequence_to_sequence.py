@@ -51,7 +51,7 @@ def learned():
     step = jax.jit(ours.step)
     for i in range(500):
         state, metrics = step(state, batch(), jax.random.key(i))
-    assert metrics["model/accuracy"] > 0.97
+    assert metrics["model/loss"] < 0.1
     return ours, state
 
 

@@ -75,6 +75,21 @@ def test_what_is_read_and_what_is_not(kind):
     assert not np.allclose(other[:, 3], whole[:, 3], atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_targets_likelihood_is_that_of_its_logits(kind):
+    """Of targets that stand once, twice and not at all in the input."""
+    net, params, apply = made(kind)
+    targets = jnp.stack([INPUTS[0, :T], jnp.arange(T)])
+    log_probs = jax.nn.log_softmax(apply(params, INPUTS, LENGTHS, TARGETS))
+
+    def likelihood(net):
+        return net.log_likelihood(TARGETS, targets, net.encode(INPUTS, LENGTHS))
+
+    ours = jax.jit(functools.partial(net.apply, method=likelihood))(params)
+    expected = jnp.take_along_axis(log_probs, targets[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_copy_is_a_mixture_over_the_inputs_tokens():
     """p = g p_vocabulary + (1 - g) sum of the weights where the token stands (1704.04368, eq. 9).
 
