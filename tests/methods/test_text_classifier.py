@@ -11,7 +11,7 @@ from research.data.examples import InMemory
 from research.data.labelled_texts import LabelledSet
 from research.errors import InputError
 from research.experiment import NETWORKS
-from research.methods import text_classifier
+from research.methods import fine_tuning
 from research.pretrained import minilm
 from research.scores.artefacts import score
 from tests.methods.sentences import CLASSES, TOKENIZER, batch_of, classifier, network
@@ -79,7 +79,7 @@ def test_pretrained_weights_are_where_it_starts(monkeypatch):
     def ones(like):
         return jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), like)
 
-    monkeypatch.setitem(text_classifier.PRETRAINED, "ones", ones)
+    monkeypatch.setitem(fine_tuning.PRETRAINED, "ones", ones)
     method = classifier(pretrained="ones")
     params = method.init_params(jax.random.key(0), batch_of())["model"]
     fresh = jax.eval_shape(classifier().init, jax.random.key(0), batch_of()).params["model"]
@@ -93,7 +93,7 @@ def test_weights_that_are_not_there():
         classifier(pretrained="minlm")
 
 
-@pytest.mark.parametrize("variant", ["gloss_categories", "gloss_categories_lora"])
+@pytest.mark.parametrize("variant", ["gloss_categories", "gloss_categories_lora", "gloss_words"])
 def test_the_config_has_minilms_network(variant):
     section = dict(load_config(f"configs/minilm.py:{variant}").network)
     made = NETWORKS[section.pop("name")](vocabulary=30522, **section)

@@ -1,0 +1,98 @@
+"""What methods share that fine-tune an encoder of texts together with a new last layer."""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from research.data.tokenizers import Tokenizer
+from research.errors import InputError, nearest
+from research.pretrained import minilm, weights
+from research.training.method import Aux, Method, Objective
+from research.training.optimizers import averaged
+from research.training.rng import named
+from research.training.state import TrainState
+from research.training.types import Batch, Metrics, Params, Rng, Scalar
+
+PRETRAINED: dict[str, Callable[[Params], Params]] = {"minilm": minilm.params}
+
+
+class FineTunedEncoder(Method):
+    """An encoder, fresh or pretrained, and a head on its hidden states, moved together.
+
+    A batch has `tokens`, `segments` and `types` (B, T) as `encoding.framed` makes them, and what
+    the leaf says. `network.apply({'params': p}, tokens, None, segments, types=..., train=...)`
+    gives hidden states (B, T, D).
+
+    Args:
+      pretrained: one of `PRETRAINED`, whose weights the encoder starts from; None draws them.
+
+    Raises:
+      InputError: there are no such weights; from `init_params`, they cannot be had or are of
+        another network.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Any,
+        optimizer: optax.GradientTransformation,
+        tokenizer: Tokenizer,
+        pretrained: str | None = None,
+    ):
+        if pretrained is not None and pretrained not in PRETRAINED:
+            raise InputError(
+                f"method.pretrained={pretrained!r} is unknown; {nearest(pretrained, PRETRAINED)}"
+            )
+        self.network = network
+        self.optimizer = optimizer
+        self.tokenizer = tokenizer
+        self.pretrained = pretrained
+
+    @abc.abstractmethod
+    def init_head(self, rng: Rng) -> Params:
+        """Fresh parameters of what follows the encoder."""
+
+    @abc.abstractmethod
+    def per_example(
+        self, params: Params, batch: Batch, dropout: Rng | None = None
+    ) -> dict[str, Float[Array, " B"]]:
+        """`loss` and others of each example; with `dropout` as in training."""
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        encoder = self.init_encoder(named(rng, "encoder"))
+        return {"model": {"encoder": encoder, "head": self.init_head(named(rng, "head"))}}
+
+    def init_encoder(self, rng: Rng) -> Params:
+        if self.pretrained is None:
+            return self.network.init(rng, jnp.zeros((1, 1), jnp.int32))["params"]
+        return jax.tree.map(jnp.asarray, PRETRAINED[self.pretrained](weights.shapes(self.network)))
+
+    def objectives(self) -> Sequence[Objective]:
+        return [Objective("model", self.loss, self.optimizer)]
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
+        """The mean of the examples' losses; the means of the other metrics are logged."""
+        means = jax.tree.map(jnp.mean, self.per_example(params, batch, named(rng, "dropout")))
+        loss = means.pop("loss")
+        return loss, Aux(means)
+
+    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
+        """The metrics of each example (B,) by the averaged weights."""
+        return self.per_example(averaged(state, "model"), batch)
+
+    def hidden(
+        self, params: Params, batch: Batch, dropout: Rng | None = None
+    ) -> Float[Array, "B T D"]:
+        """The encoder's last hidden states."""
+        return self.network.apply(
+            {"params": params["encoder"]},
+            *(batch["tokens"], None, batch["segments"]),
+            types=batch["types"],
+            train=dropout is not None,
+            rngs=None if dropout is None else {"dropout": dropout},
+        )
