@@ -59,11 +59,12 @@ class SpanExtractor(FineTunedEncoder):
         own_NxT = self.answerable(met)
         rarest_N = np.where(own_NxT, counts[met["tokens"]], np.inf).argmin(axis=1)
         places_T = np.arange(own_NxT.shape[1])
+        # What is no token of the text is in no answer, and adds nothing to a sum.
         each_NxT = agreement(places_T, places_T, met["first"][:, None], met["last"][:, None])
         sizes_N = own_NxT.sum(axis=1)
         answers = {
             metric: {
-                "random_token": float(np.mean(np.sum(np.where(own_NxT, values, 0), 1) / sizes_N)),
+                "random_token": float(np.mean(values.sum(axis=1) / sizes_N)),
                 "rarest_token": float(np.mean(values[np.arange(len(values)), rarest_N])),
             }
             for metric, values in jax.tree.map(np.asarray, each_NxT).items()
