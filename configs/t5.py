@@ -4,7 +4,8 @@
     python -m launch.evaluate --workdir=runs/summarizer
     python -m launch.sample --workdir=runs/summarizer --prompt="Foo is a program that ..."
 
-summarize: a package's short description after its long one.
+summarize: a package's short description after its long one; in 20 minutes of one core ROUGE-L 0.31,
+of the first twelve words 0.26.
 span: spans of 3 tokens, 15% of Shakespeare, written again after what is left; in a prompt of
 `launch.sample` stands `___` for a span. Each has a `_debug` form of two steps.
 """
