@@ -140,7 +140,13 @@ def _spans(
     first, stop = tokens_to(0), tokens_to(1)
     whole = stop < length - 1
     found = {**arrays, "first": first, "last": stop - 1}
-    return {field: array[whole].astype(np.int32) for field, array in found.items()}
+    found = {field: array[whole].astype(np.int32) for field, array in found.items()}
+    # Some tokenizers keep the blank before a word as a token of its own.
+    blank = np.array([not tokenizer.decode([token]).strip() for token in range(tokenizer.size)])
+    rows = np.arange(len(found["first"]))
+    while (before := blank[found["tokens"][rows, found["first"]]]).any():
+        found["first"] += before
+    return found
 
 
 class Classes(NamedTuple):
