@@ -14,6 +14,7 @@ from research.data import (
     labelled_texts,
     modular_arithmetic,
     point_sets,
+    repeated_letters,
     sequence_tasks,
     text_sets,
 )
@@ -47,6 +48,8 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
         return _given(functools.partial(sequence_tasks.load, name, split), options)
     if name == "modular_division":
         return _given(functools.partial(modular_arithmetic.load, name, split), options)
+    if name == "repeated_letters":
+        return _given(functools.partial(repeated_letters.load, name, split), options)
     if name in WORD_SETS:
         return _given(functools.partial(WORD_SETS[name], name, split, files=files), options)
     if name in PAIRS:

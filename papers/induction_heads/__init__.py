@@ -1,0 +1,1 @@
+"""In-context Learning and Induction Heads (2209.11895)."""
