@@ -111,7 +111,7 @@ CLAIMS = [
         kind="direction",
         protocol=PROTOCOL
         + "Nats of the fourth saying less of the first; beside it who knows the 25 "
-        "letters and guesses among them: ln 25 - ln 64.",
+        "letters and guesses among them: ln 25 - ln 26.",
         measure=measure_context,
         seeds=3,
         rules=[ordered("two_layers", "one_layer"), ordered("two_layers", "letters_alone")],

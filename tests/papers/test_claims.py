@@ -167,6 +167,8 @@ AS_THE_PAPER_SAYS = {
         loss_both=2.5, loss_left=3.0, loss_unigram=6.0, accuracy_both=0.5, accuracy_left=0.4
     ),
     "gpt2.residual_scale": dict(growth=1.0, growth_unscaled=12.0),
+    "induction_heads.prefix_matching": dict(one_layer=0.05, two_layers=0.9),
+    "induction_heads.in_context_score": dict(two_layers=-3.0, one_layer=-0.9, letters_alone=-0.94),
     "grokking.delay": dict(
         times_later=1000.0, reached=1.0, validation_then=0.01, validation_at_last=0.99
     ),
