@@ -27,7 +27,7 @@ def attention_weights(
     )
     places = jnp.arange(tokens.shape[1])[None]
     distance_1xTxT = places[:, None] - places[..., None]
-    bias = network.apply({"params": params}, distance_1xTxT, method="relative_bias")
+    bias: Any = network.apply({"params": params}, distance_1xTxT, method="relative_bias")
     layers = []
     for number in range(network.layers):
         block = f"block{number}"
