@@ -36,6 +36,7 @@ from research.methods.span_extractor import SpanExtractor
 from research.methods.text_classifier import TextClassifier
 from research.methods.vae import VAE
 from research.methods.word_embeddings import GloVe, SkipGram
+from research.methods.writing import SETTINGS
 from research.networks.actor_critic import ActorCritic
 from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from research.networks.convnet import ConvNet
@@ -145,10 +146,13 @@ class Experiment:
     def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
         """Keyword arguments for `method.sample`: the config's, with `options` before them.
 
+        With another `strategy` of writing the config's settings, which its own takes, are left out.
         A `sample` that takes a `batch` is given `count` test examples, from number `first` on;
         after the last comes the first again.
         """
         own = {name: value for name, value in self.sample.items() if name != "every_steps"}
+        if options.get("strategy") not in (None, own.get("strategy")):
+            own = {name: value for name, value in own.items() if name not in SETTINGS}
         own |= options
         if "batch" in inspect.signature(self.method.sample).parameters:
             own["batch"] = pipelines.rows(self.test_data, range(first, first + own["count"]))

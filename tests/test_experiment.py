@@ -59,6 +59,17 @@ def test_what_is_drawn_after_examples_is_given_those_of_the_test_set():
     assert "batch" not in diffusion.sample_options()
 
 
+def test_another_strategy_of_writing_is_not_given_the_configs_settings():
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    with config.unlocked():
+        config.sample = dict(count=2, new_tokens=8, strategy="beam", beams=3)
+    writer = build(config)
+    assert writer.sample_options()["beams"] == 3
+    assert writer.sample_options(strategy="beam", length_penalty=1.0)["beams"] == 3
+    greedy = writer.sample_options(strategy="greedy", count=1)
+    assert greedy == {"count": 1, "new_tokens": 8, "strategy": "greedy"}
+
+
 @pytest.mark.parametrize("name", ["digits", "ring", "episodes"])
 def test_an_example_batch_has_the_fields_of_a_real_one(name):
     dataset = datasets.load(name, "test")
