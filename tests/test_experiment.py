@@ -27,6 +27,8 @@ def test_a_section_is_one_part_or_one_a_role():
     ("section", "key", "value", "message"),
     [
         ("method", "name", "difusion", "method.name='difusion' is unknown.*diffusion"),
+        ("method", "schedule", "cosin", "'cosin'.*nearest: cosine"),
+        ("network", "name", "unot", "network.name='unot' is unknown; nearest: unet"),
         ("network", "chanels", 3, "network.chanels is unknown.*channels"),
         ("optimizer", "learning_rates", 3, "optimizer.learning_rates is unknown.*learning_rate"),
     ],
