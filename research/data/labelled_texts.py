@@ -142,11 +142,16 @@ def _spans(
     found = {**arrays, "first": first, "last": stop - 1}
     found = {field: array[whole].astype(np.int32) for field, array in found.items()}
     # Some tokenizers keep the blank before a word as a token of its own.
-    blank = np.array([not tokenizer.decode([token]).strip() for token in range(tokenizer.size)])
     rows = np.arange(len(found["first"]))
-    while (before := blank[found["tokens"][rows, found["first"]]]).any():
+    while (before := _blank(found["tokens"][rows, found["first"]], tokenizer)).any():
         found["first"] += before
     return found
+
+
+def _blank(tokens: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
+    """Which of the tokens say nothing; each kind is decoded once."""
+    kinds, places = np.unique(tokens, return_inverse=True)
+    return np.array([not tokenizer.decode([kind]).strip() for kind in kinds.tolist()])[places]
 
 
 class Classes(NamedTuple):

@@ -58,13 +58,13 @@ class SequenceToSequence(TextWriter):
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """`loss` in nats and `accuracy` a target token, each (B,); `weight` is their number."""
-        pairs, params = self.pairs(batch, rng), averaged(state, "model")
-        hits = jnp.argmax(self.logits(params, pairs), axis=-1) == pairs["targets"]
+        pairs = self.pairs(batch, rng)
+        logits, targets = self.logits(averaged(state, "model"), pairs), pairs["targets"]
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        hits = jnp.argmax(logits, axis=-1) == targets
         counted = self.counted(pairs)
         weight = jnp.sum(counted, axis=1)
-        loss, accuracy = (
-            jnp.sum(x * counted, axis=1) / weight for x in (self.nats(params, pairs), hits)
-        )
+        loss, accuracy = (jnp.sum(x * counted, axis=1) / weight for x in (nats, hits))
         return dict(loss=loss, accuracy=accuracy, weight=weight)
 
     def pairs(self, batch: Batch, rng: Rng) -> Batch:
