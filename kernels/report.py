@@ -75,17 +75,17 @@ def measure_all(kernels: Sequence[str], *, rounds: int) -> list[Row]:
 
 
 def write(rows: list[Row]) -> None:
-    """Renews the page and its figures: what `rows` say of their chips takes the old's place."""
-    renewed, old = {chip(row) for row in rows}, read()
-    place = next((i for i, row in enumerate(old) if chip(row) in renewed), len(old))
-    rows = old[:place] + rows + [row for row in old[place:] if chip(row) not in renewed]
+    """Renews the page and its figures: rows of a kernel and chip take the place of the old."""
+    renewed, old = {part(row) for row in rows}, read()
+    place = next((i for i, row in enumerate(old) if part(row) in renewed), len(old))
+    rows = old[:place] + rows + [row for row in old[place:] if part(row) not in renewed]
     FIGURES.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     PAGE.write_text(page(rows))
 
 
-def chip(row: Row) -> tuple[str, str | None]:
-    """What the row is of: a target's compiler, or a device."""
-    return row["target"], row.get("device")
+def part(row: Row) -> tuple[str, str, str | None]:
+    """The kernel that the row is of, and a target's compiler or a device."""
+    return row["kernel"], row["target"], row.get("device")
 
 
 def read() -> list[Row]:

@@ -4,13 +4,13 @@ python -m launch.profile --loop --config=configs/ddpm.py:digits
 python -m launch.profile --step --config=configs/ddpm.py:digits
 python -m launch.profile --kernel=attention --target=tpu-v5e [--shapes=forward_2048,causal_2048]
 python -m launch.profile --kernel=attention --target=cpu --peers
-python -m launch.profile --write_report [--target=device]
+python -m launch.profile --write_report [--target=device] [--kernel=attention]
 
 --loop times whole stretches of the training loop against the bare compiled step, alternately.
 --step holds one whole train step against its floor, and keeps a trace for xprof. --kernel holds a
 kernel's cases against theirs: timed where the device is (cpu, device), else with the compiler's
-report; --write_report puts those of all kernels into kernels/REPORT.md. Tables go to --out as
-Markdown and JSON; --json prints the JSON.
+report; --write_report puts those of all kernels, or of one, into kernels/REPORT.md. Tables go to
+--out as Markdown and JSON; --json prints the JSON.
 """
 
 import json
@@ -37,14 +37,15 @@ JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 
 
 def main(argv: list[str]) -> None:
-    if sum([LOOP.value, STEP.value, KERNEL.value is not None, REPORT.value]) != 1:
+    kernels = KERNEL.value is not None or REPORT.value
+    if sum([LOOP.value, STEP.value, kernels]) != 1:
         raise InputError(
             "say what to profile: one of --loop, --step, --kernel=NAME and --write_report"
         )
     if REPORT.value:
         from launch.profiles.kernel import write_report
 
-        write_report(TARGET.value, rounds=ROUNDS.value)
+        write_report(KERNEL.value, TARGET.value, rounds=ROUNDS.value)
         return
     out = pathlib.Path(OUT.value)
     if KERNEL.value is not None:

@@ -38,10 +38,6 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
 def check(kernel: str, target: str) -> None:
     if kernel not in kernel_names():
         raise InputError(f"no kernel {kernel!r}; {nearest(kernel, kernel_names())}")
-    check_target(target)
-
-
-def check_target(target: str) -> None:
     if target in ("cpu", "device"):
         return
     if target not in TARGETS:
@@ -59,12 +55,16 @@ def write(rows: list[Row], path: pathlib.Path) -> str:
     return table
 
 
-def write_report(target: str | None, *, rounds: int) -> None:
-    """Renews kernels/REPORT.md: a chip's part, this device's, or without `target` all chips'."""
-    if target in ("cpu", "device"):
-        report.write(report.measure_all(kernel_names(), rounds=rounds))
-        return
+def write_report(kernel: str | None, target: str | None, *, rounds: int) -> None:
+    """Renews kernels/REPORT.md: a chip's part, this device's, or without `target` all chips'.
+
+    Of one kernel, or of all.
+    """
     chips = [target] if target else list(TARGETS)
     for chip in chips:
-        check_target(chip)
-    report.write(report.compile_all(kernel_names(), chips))
+        check(kernel or kernel_names()[0], chip)
+    kernels = [kernel] if kernel else kernel_names()
+    if target in ("cpu", "device"):
+        report.write(report.measure_all(kernels, rounds=rounds))
+    else:
+        report.write(report.compile_all(kernels, chips))

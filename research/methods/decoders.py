@@ -42,13 +42,14 @@ def rewound(cache: Any, lengths: Int[Array, " B"]) -> Any:
     return dataclasses.replace(cache, lengths_B=lengths)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def grown(cache: Any, capacity: int) -> Any:
-    """A cache of positions, the second axis of a layer's keys and values, with more of them."""
+    """A cache of positions, the third axis of a layer's keys and values, with more of them."""
 
     def wider(array: Array) -> Array:
-        if array.shape[1] == capacity:
+        if array.shape[2] == capacity:
             return array
-        more = [(0, capacity - array.shape[1]) if axis == 1 else (0, 0) for axis in range(4)]
+        more = [(0, capacity - array.shape[2]) if axis == 2 else (0, 0) for axis in range(4)]
         return jnp.pad(array, more)
 
     return dataclasses.replace(cache, layers=jax.tree.map(wider, cache.layers))

@@ -19,7 +19,7 @@ Inputs = Int[Array, "B T"] | Float[Array, "B T C"]
 
 @struct.dataclass
 class Cache:
-    """Keys and values (B, S, K, D) a layer, of which the first `lengths` positions are set.
+    """Keys and values (B, K, S, D) a layer, of which the first `lengths` positions are set.
 
     `memory` is what a decoder sees of an encoder: keys and values a layer, and the Memory.
     """
@@ -53,7 +53,8 @@ class Transformer(nn.Module):
       scan: the layers are one, compiled once, over stacked parameters; `remat` keeps only the
         layers' inputs for the gradient.
       dtype: of what passes between layers. Parameters, the residual stream and logits are float32.
-      product_dtype: of the factors of products with weights, `dtype` unless given.
+      product_dtype: of the factors of products with weights, and of cached keys and values;
+        `dtype` unless given.
       table: embeddings of tokens (V, D) that are another's, who shares them; else its own.
     """
 
@@ -177,14 +178,14 @@ class Transformer(nn.Module):
         carry = self.start(self.embed(tokens, jnp.minimum(places_BxT, self.length - 1)))
         bias = None
         if new > 1 or self.positions == "relative":
-            distance_BxTxS = jnp.arange(cache.layers[0][0].shape[1]) - places_BxT[..., None]
+            distance_BxTxS = jnp.arange(cache.layers[0][0].shape[2]) - places_BxT[..., None]
             bias = jnp.where(distance_BxTxS <= 0, 0.0, -jnp.inf)[:, None]
             if self.positions == "relative":
                 bias += self.relative_bias(distance_BxTxS)
         memory = [None] * self.layers if cache.memory is None else cache.memory
         layers = []
         for block, own, seen in zip(self.blocks, cache.layers, memory, strict=True):
-            carry, own = block.decode(carry, counts, cache.lengths_B, own, bias, seen)
+            carry, own = block.decode(carry, cache.lengths_B, own, bias, seen)
             layers.append(own)
         return self.finish(carry), Cache(cache.lengths_B + counts, tuple(layers), cache.memory)
 
@@ -192,7 +193,7 @@ class Transformer(nn.Module):
     def empty_cache(self, batch: int, capacity: int) -> Cache:
         """A cache of nothing, for `capacity` tokens a row."""
         layer = self.layer()
-        empty = jnp.zeros((batch, capacity, layer.groups, layer.size), self.dtype)
+        empty = jnp.zeros((batch, layer.groups, capacity, layer.size), layer.product_dtype)
         return Cache(jnp.zeros(batch, jnp.int32), ((empty, empty),) * self.layers)
 
     def remember(self, cache: Cache, memory: Memory) -> Cache:

@@ -142,21 +142,21 @@ class SelfAttention(nn.Module):
         )
         return self.merge(out)
 
-    def decode(self, x_BxTxD: Any, counts_B: Any, lengths_B: Any, cache: Any, bias: Any) -> Any:
+    def decode(self, x_BxTxD: Any, lengths_B: Any, cache: Any, bias: Any) -> Any:
         """The same for tokens that follow `lengths` cached ones; also the cache with theirs.
 
         `bias` hides from each query what comes after it; None where the only query is the last.
         """
         q, *new = self.project(x_BxTxD, lengths_B[:, None] + jnp.arange(x_BxTxD.shape[1]))
-        keys, values = (
-            appended(old, rows, lengths_B, counts_B) for old, rows in zip(cache, new, strict=True)
-        )
+        keys, values = (appended(*each, lengths_B) for each in zip(cache, new, strict=True))
         scale = self.layer.attention_scale
         if bias is None:
-            out = decode_attention(q[:, 0], keys, values, lengths_B + 1, scale=scale)[:, None]
+            q_BxHxD = q[:, 0].astype(keys.dtype)
+            out = decode_attention(q_BxHxD, keys, values, lengths_B + 1, scale=scale)[:, None]
         else:
-            out = attention(q, keys, values, bias=bias, scale=scale)
-        return self.merge(out), (keys, values)
+            in_rows = (jnp.swapaxes(x, 1, 2).astype(q.dtype) for x in (keys, values))
+            out = attention(q, *in_rows, bias=bias, scale=scale)
+        return self.merge(out.astype(q.dtype)), (keys, values)
 
     def project(self, x_BxTxD: Any, positions: Any) -> tuple[Any, Any, Any]:
         heads, groups = self.layer.heads, self.layer.groups
@@ -253,13 +253,13 @@ class Block(nn.Module):
         return carry, None
 
     def decode(
-        self, carry: Any, counts: Any, lengths: Any, cache: Any, bias: Any, memory: Any
+        self, carry: Any, lengths: Any, cache: Any, bias: Any, memory: Any
     ) -> tuple[Any, Any]:
         """The same for tokens that follow cached ones; `memory` is (keys and values, Memory)."""
 
         def attend(x: Any) -> Any:
             nonlocal cache
-            out, cache = self.attention.decode(x, counts, lengths, cache, bias)
+            out, cache = self.attention.decode(x, lengths, cache, bias)
             return out
 
         carry = self.add(self.attention_norm, carry, attend)
@@ -280,14 +280,13 @@ class Block(nn.Module):
 
 
 def appended(
-    cache: Float[Array, "B S K D"],
-    new: Float[Array, "B T K D"],
-    lengths: Int[Array, " B"],
-    counts: Int[Array, " B"],
-) -> Float[Array, "B S K D"]:
-    """The cache with the first `counts` of the new rows written after its first `lengths`."""
-    batch, capacity = cache.shape[:2]
-    steps_T = jnp.arange(new.shape[1])
-    at_BxT = lengths[:, None] + steps_T
-    at_BxT = jnp.where(steps_T < counts[:, None], at_BxT, capacity)  # out of range: dropped
-    return cache.at[jnp.arange(batch)[:, None], at_BxT].set(new.astype(cache.dtype), mode="drop")
+    cache: Float[Array, "B K S D"], new: Float[Array, "B T K D"], lengths: Int[Array, " B"]
+) -> Float[Array, "B K S D"]:
+    """The cache with the new rows written after its first `lengths`, as far as they fit.
+
+    A row may have fewer new ones than T: what is written for the others is beyond its length, where
+    nothing is read before it is written again.
+    """
+    rows_Bx1x1, heads_K = jnp.arange(len(cache))[:, None, None], jnp.arange(cache.shape[1])
+    at_BxTx1 = (lengths[:, None] + jnp.arange(new.shape[1]))[..., None]
+    return cache.at[rows_Bx1x1, heads_K, at_BxTx1].set(new.astype(cache.dtype), mode="drop")

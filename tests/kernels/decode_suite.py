@@ -23,7 +23,7 @@ HEADS = {"each": (2, 2), "grouped": (8, 2), "multi_query": (3, 1)}
 
 def cache(*, batch=3, length=150, heads=4, key_heads=2, size=64, dtype="float32"):
     q, k, v = jax.random.split(jax.random.key(length), 3)
-    kv = (batch, length, key_heads, size)
+    kv = (batch, key_heads, length, size)
     shapes = ((batch, heads, size), kv, kv)
     return [
         jax.random.normal(rng, s).astype(dtype) for rng, s in zip((q, k, v), shapes, strict=True)
@@ -32,16 +32,18 @@ def cache(*, batch=3, length=150, heads=4, key_heads=2, size=64, dtype="float32"
 
 def in_pages(k, v, page, seed=0):
     """The cache cut into pages that lie in any order, among pages of NaN, and their table."""
-    batch, length = k.shape[:2]
+    batch, key_heads, length, size = k.shape
     each = -(-length // page)
-    padding = [(0, 0), (0, each * page - length), (0, 0), (0, 0)]
+    padding = [(0, 0), (0, 0), (0, each * page - length), (0, 0)]
     order = np.random.default_rng(seed).permutation(batch * each + 5)
     table = jnp.asarray(order[: batch * each].reshape(batch, each), jnp.int32)
-    full = jnp.full((len(order), page, *k.shape[2:]), jnp.nan, k.dtype)
-    cut = (
-        jnp.pad(x, padding, constant_values=jnp.nan).reshape(-1, page, *x.shape[2:]) for x in (k, v)
-    )
-    return *(full.at[table.reshape(-1)].set(pages) for pages in cut), table
+    full = jnp.full((len(order), key_heads, page, size), jnp.nan, k.dtype)
+    found = []
+    for x in (k, v):
+        x = jnp.pad(x, padding, constant_values=jnp.nan)
+        pages = jnp.swapaxes(x.reshape(batch, key_heads, each, page, size), 1, 2)
+        found.append(full.at[table].set(pages))
+    return *found, table
 
 
 class DecodeSuite:
@@ -95,16 +97,16 @@ class DecodeSuite:
     def test_what_lies_beyond_a_length_changes_no_bit(self):
         q, k, v = cache()
         lengths = jnp.array([70, 1, 150])
-        beyond = (jnp.arange(150)[None, :] >= lengths[:, None])[..., None, None]
+        beyond = (jnp.arange(150)[None, :] >= lengths[:, None])[:, None, :, None]
         out = self.run(decode_attention, q, k, v, lengths)
         spoilt = [jnp.where(beyond, 1e30, x) for x in (k, v)]
         np.testing.assert_array_equal(out, self.run(decode_attention, q, *spoilt, lengths))
 
     def test_is_the_last_row_of_attention(self):
         q, k, v = cache(length=90)
-        whole = attention(
-            jnp.repeat(q[:, None], 90, axis=1), k, v, causal=True, implementation="reference"
-        )
+        kv = (jnp.swapaxes(x, 1, 2) for x in (k, v))
+        queries = jnp.repeat(q[:, None], 90, axis=1)
+        whole = attention(queries, *kv, causal=True, implementation="reference")
         lengths = jnp.array([90, 41, 8])
         out = self.run(decode_attention, q, k, v, lengths)
         close(out, whole[jnp.arange(3), lengths - 1], self.tolerance, "row")

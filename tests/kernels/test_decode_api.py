@@ -13,11 +13,11 @@ class TestReference(DecodeSuite):
     """The truth against attention's own reference, and its own promises."""
 
 
-Q, K = jnp.zeros((2, 4, 64)), jnp.zeros((2, 8, 2, 64))
+Q, K = jnp.zeros((2, 4, 64)), jnp.zeros((2, 2, 8, 64))
 BAD = {
     "q must be (B, H, D)": dict(q=Q[0]),
-    "k must be (B=2, S, K, D)": dict(k=K[:1], v=K[:1]),
-    "v must have k's shape": dict(v=K[:, :3]),
+    "k must be (B=2, K, S, D)": dict(k=K[:1], v=K[:1]),
+    "v must have k's shape": dict(v=K[:, :, :3]),
     "k must have q's head size 64, got 32": dict(k=K[..., :32], v=K[..., :32]),
     "q's heads must be a multiple of k's 2, got 3": dict(q=Q[:, :3]),
     "lengths must be integers (2,)": dict(lengths=jnp.zeros(2)),

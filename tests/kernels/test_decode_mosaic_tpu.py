@@ -51,6 +51,13 @@ def test_entries_beyond_a_length_may_be_any_integer():
     close(again, ours, 1e-6, "out")
 
 
+def test_pages_that_fill_no_registers_are_refused():
+    q, k, v = cache(batch=1, length=24)
+    *pages, table = in_pages(k, v, 24)
+    with pytest.raises(ValueError, match="takes pages of a multiple of 16 positions, got 24"):
+        TestMosaicTpu().run(paged_decode_attention, q, *pages, jnp.array([24]), table)
+
+
 def test_only_what_is_needed_is_asked_for():
     """Blocks of 16 positions: a length of 40 needs three, a window of 10 one or two of them."""
     whole, windowed = Settings(1.0, None, None), Settings(1.0, None, 10)

@@ -67,12 +67,19 @@ def test_a_long_cache_is_read_in_blocks_where_little_is_seen(monkeypatch, length
     assert len(found) == visits
 
 
+def test_a_cache_of_bfloat16_is_not_taken_to_float32():
+    q, k, v = cache(heads=2, length=512, dtype="bfloat16")
+    call = jax.jit(lambda *x: decode_attention(*x, implementation="xla"))
+    compiled = call.lower(q, k, v, jnp.array([512, 1, 7])).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < k.nbytes
+
+
 @pytest.mark.parametrize("paged", [False, True])
 def test_the_cache_is_not_copied(paged):
-    """Temporary memory is a block's, whatever the cache holds."""
+    """Temporary memory is a block's and the logits, whatever the cache holds."""
 
     def temporary(length):
-        q, k, v = cache(length=length, heads=2)
+        q, k, v = cache(length=length, heads=2, size=256)
         given = (q, k, v, jnp.array([length, 1, 7]))
         op = decode_attention
         if paged:
@@ -81,7 +88,7 @@ def test_the_cache_is_not_copied(paged):
         call = jax.jit(lambda *x: op(*x, implementation="xla"))
         return call.lower(*given).compile().memory_analysis().temp_size_in_bytes, k.nbytes
 
-    short, long = temporary(512), temporary(2048)
+    short, long = temporary(1024), temporary(4096)
     assert long[1] > 3 * short[1]
     assert long[0] - short[0] < long[1] / 20
 

@@ -118,3 +118,12 @@ def test_bad_arguments_are_named(message):
     given = dict(x=X, kernel=KERNEL, bias=None) | BAD[message]
     with pytest.raises(ValueError, match=re.escape(message)):
         linear(given.pop("x"), given.pop("kernel"), given.pop("bias"), **given)
+
+
+def test_a_lone_rows_factors_stay_bfloat16():
+    """What XLA would take to float32 first, the kernel among them, twice the bytes to read."""
+    x, kernel, *_ = (a.astype(jnp.bfloat16) for a in arrays(3, 64, 1024))
+    product = jax.jit(lambda x: linear(x, kernel))
+    np.testing.assert_array_equal(product(x[:1]), product(x)[:1])
+    call = jax.jit(linear).lower(x[:1], kernel).compile()
+    assert call.memory_analysis().temp_size_in_bytes < kernel.nbytes

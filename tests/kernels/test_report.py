@@ -54,12 +54,13 @@ def test_renewed_rows_take_the_olds_place(monkeypatch, tmp_path):
     old = [
         row for target in ("gpu-sm80", "gpu-sm90", "tpu-v5e") for row in ours("sampling", target)
     ]
-    report.write(old)
+    others = ours("attention.decode", "gpu-sm90")
+    report.write(old + others)
     renewed = [row | {"spills": 9} for row in old if row["target"] == "gpu-sm90"]
     report.write(renewed)
     found = report.read()
-    assert [row["target"] for row in found] == [row["target"] for row in old]
-    assert [row for row in found if row["target"] == "gpu-sm90"] == renewed
+    assert [row["target"] for row in found] == [row["target"] for row in old + others]
+    assert [row for row in found if row["target"] == "gpu-sm90"] == renewed + others
     assert report.PAGE.read_text() == report.page(found)
 
 

@@ -78,6 +78,21 @@ def test_cached_decoding_is_the_whole_pass(kind):
     np.testing.assert_array_equal(cache.lengths_B, done)
 
 
+def test_a_cache_holds_factors_of_the_products():
+    """In bfloat16, as what a token reads of it is multiplied; hidden states stay float32."""
+    net = network("gpt2", product_dtype=jnp.bfloat16)
+    given = {"params": parameters(net, TOKENS)}
+    cache, found = net.empty_cache(2, LENGTH), []
+    assert all(array.dtype == jnp.bfloat16 for array in jax.tree.leaves(cache.layers))
+    for t in range(TOKENS.shape[1]):
+        call = TOKENS[:, t : t + 1], jnp.ones(2, jnp.int32), cache
+        hidden, cache = apply(net, "decode")(given, *call)
+        found.append(hidden[:, 0])
+    assert found[0].dtype == jnp.float32
+    whole = apply(net)(given, TOKENS)
+    np.testing.assert_allclose(jnp.stack(found, 1), whole, atol=0.03 * np.abs(whole).max())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_decoder_sees_nothing_that_comes_after(kind):
     net = network(kind)

@@ -13,7 +13,7 @@ BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
 
 
 class Arrays(NamedTuple):
-    """Keys and values (B, S, K, D); with `pages`, (P, N, K, D): N positions in each of P pages."""
+    """Keys and values (B, K, S, D); with `pages`, (P, K, N, D): N positions in each of P pages."""
 
     q_BxHxD: jax.Array
     k: jax.Array
@@ -33,8 +33,8 @@ class Settings:
 
 def decode_attention(
     q_BxHxD: jax.Array,
-    k_BxSxKxD: jax.Array,
-    v_BxSxKxD: jax.Array,
+    k_BxKxSxD: jax.Array,
+    v_BxKxSxD: jax.Array,
     lengths_B: jax.Array,
     *,
     window: int | None = None,
@@ -44,6 +44,7 @@ def decode_attention(
 ) -> jax.Array:
     """Attention (B, H, D) of each sequence's newest query over its first `lengths` keys.
 
+    A head's keys lie together, position after position (FlashInfer's HND): a query reads one piece.
     The query stands at position length - 1 and sees keys from length - 1 - `window` on. A sequence
     of length 0 gets 0; what the cache holds beyond a length, any finite numbers, changes no bit of
     the result. Scale, softcap and heads are `kernels.attention.attention`'s, and so is
@@ -51,16 +52,16 @@ def decode_attention(
     sampling.
     """
     check_query(q_BxHxD)
-    if k_BxSxKxD.ndim != 4 or k_BxSxKxD.shape[0] != q_BxHxD.shape[0]:
-        raise ValueError(f"k must be (B={q_BxHxD.shape[0]}, S, K, D), got {k_BxSxKxD.shape}")
-    arrays = Arrays(q_BxHxD, k_BxSxKxD, v_BxSxKxD, lengths_B, None)
+    if k_BxKxSxD.ndim != 4 or k_BxKxSxD.shape[0] != q_BxHxD.shape[0]:
+        raise ValueError(f"k must be (B={q_BxHxD.shape[0]}, K, S, D), got {k_BxKxSxD.shape}")
+    arrays = Arrays(q_BxHxD, k_BxKxSxD, v_BxKxSxD, lengths_B, None)
     return run(arrays, window, softcap, scale, implementation)
 
 
 def paged_decode_attention(
     q_BxHxD: jax.Array,
-    k_PxNxKxD: jax.Array,
-    v_PxNxKxD: jax.Array,
+    k_PxKxNxD: jax.Array,
+    v_PxKxNxD: jax.Array,
     lengths_B: jax.Array,
     pages_BxM: jax.Array,
     *,
@@ -75,8 +76,8 @@ def paged_decode_attention(
     a sequence's length may be any integer. Lengths are at most M N.
     """
     check_query(q_BxHxD)
-    if k_PxNxKxD.ndim != 4:
-        raise ValueError(f"k must have 4 axes (pages, positions, K, D), got {k_PxNxKxD.shape}")
+    if k_PxKxNxD.ndim != 4:
+        raise ValueError(f"k must have 4 axes (pages, K, positions, D), got {k_PxKxNxD.shape}")
     expected = (q_BxHxD.shape[0],)
     if (
         pages_BxM.ndim != 2
@@ -87,7 +88,7 @@ def paged_decode_attention(
             f"pages must be integers (B={expected[0]}, M), got {pages_BxM.dtype} {pages_BxM.shape}"
         )
     pages = pages_BxM.astype(jnp.int32)
-    arrays = Arrays(q_BxHxD, k_PxNxKxD, v_PxNxKxD, lengths_B, pages)
+    arrays = Arrays(q_BxHxD, k_PxKxNxD, v_PxKxNxD, lengths_B, pages)
     return run(arrays, window, softcap, scale, implementation)
 
 
@@ -126,8 +127,8 @@ def check(arrays: Arrays) -> None:
         raise ValueError(f"v must have k's shape {k.shape}, got {v.shape}")
     if k.shape[3] != q.shape[2]:
         raise ValueError(f"k must have q's head size {q.shape[2]}, got {k.shape[3]}")
-    if q.shape[1] % k.shape[2]:
-        raise ValueError(f"q's heads must be a multiple of k's {k.shape[2]}, got {q.shape[1]}")
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"q's heads must be a multiple of k's {k.shape[1]}, got {q.shape[1]}")
     if lengths.shape != q.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
             f"lengths must be integers {q.shape[:1]}, got {lengths.dtype} {lengths.shape}"

@@ -1,8 +1,8 @@
 """Decode attention on a TPU in Pallas, over a dense cache or pages, with no copy of either.
 
-The cache's positions and key heads are one axis of rows, as they lie in memory. All query heads
-meet all rows in one product, which streams each key through the matrix unit once whatever the
-number of queries; rows of another head are masked. Logits stand with rows in sublanes and query
+A fetch's key heads and positions are one axis of rows. All query heads meet all rows in one
+product, which streams each key through the matrix unit once whatever the number of queries; rows of
+another head are masked. Logits stand with rows in sublanes and query
 heads in lanes.
 """
 
@@ -35,6 +35,8 @@ def refuses(arrays: Arrays, settings: Settings) -> str | None:
         return "takes float32 and bfloat16, got float16"
     if arrays.q_BxHxD.shape[2] % 64:
         return f"takes head sizes that are multiples of 64, got {arrays.q_BxHxD.shape[2]}"
+    if arrays.pages_BxM is not None and arrays.k.shape[2] % 16:
+        return f"takes pages of a multiple of 16 positions, got {arrays.k.shape[2]}"
     return None
 
 
@@ -46,16 +48,17 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     """
     q, k, v, lengths, pages = arrays
     batch, heads, size = q.shape
-    key_heads = k.shape[2]
+    key_heads = k.shape[1]
     phase, default = ("dense", DENSE) if pages is None else ("paged", PAGED)
     key = f"{phase} d{size}"
     blocks = chosen("kernels.attention.decode", "mosaic_tpu", key, default)
     if pages is None:
-        # Whole positions, in rows that fill registers.
-        positions = min(k.shape[1], max(16, blocks["rows"] // key_heads // 16 * 16))
-        count = math.ceil(k.shape[1] / positions)
+        # Positions that fill registers, so that key heads and positions are one axis at no cost.
+        whole = math.ceil(k.shape[2] / 16) * 16
+        positions = min(whole, max(16, blocks["rows"] // key_heads // 16 * 16))
+        count = math.ceil(k.shape[2] / positions)
     else:
-        positions, count = k.shape[1], pages.shape[1]
+        positions, count = k.shape[2], pages.shape[1]
         pages = jnp.clip(pages, 0, k.shape[0] - 1)
     if settings.window is not None:
         count = min(count, math.ceil(settings.window / positions) + 1)
@@ -63,15 +66,14 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     rows = positions * key_heads
 
     def fetch(part: int) -> pl.BlockSpec:
-        def index(b: Any, step: Any, lengths: Any, pages: Any = None) -> tuple[Any, Any, Any]:
+        def index(b: Any, step: Any, lengths: Any, pages: Any = None) -> tuple[Any, ...]:
             first, last = needed(lengths[b], positions, settings)
             block = jnp.minimum(first + step * fetches + part, last)
-            return (b, block, 0) if pages is None else (pages[b, block], 0, 0)
+            return (b, 0, block, 0) if pages is None else (pages[b, block], 0, 0, 0)
 
-        return pl.BlockSpec((1, rows, size), index)
+        return pl.BlockSpec((1, key_heads, positions, size), index)
 
-    whole = pl.BlockSpec((1, size, heads), lambda b, *_: (b, 0, 0))
-    caches = [x.reshape(x.shape[0], -1, size) for x in (k, v)]
+    a_sequence = pl.BlockSpec((1, size, heads), lambda b, *_: (b, 0, 0))
     prefetched = [lengths] if pages is None else [lengths, pages]
     q_BxDxH = folded(q, settings.scale, settings.softcap).swapaxes(1, 2)
     out_BxDxH = pl.pallas_call(
@@ -88,11 +90,11 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
             num_scalar_prefetch=len(prefetched),
             grid=(batch, math.ceil(count / fetches)),
             in_specs=[
-                whole,
+                a_sequence,
                 pl.BlockSpec((rows, heads), lambda *_: (0, 0)),
-                *(fetch(part) for _ in caches for part in range(fetches)),
+                *(fetch(part) for _ in (k, v) for part in range(fetches)),
             ],
-            out_specs=whole,
+            out_specs=a_sequence,
             scratch_shapes=[
                 pltpu.VMEM((1, heads), jnp.float32),
                 pltpu.VMEM((1, heads), jnp.float32),
@@ -111,7 +113,7 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
         *prefetched,
         q_BxDxH,
         of_own_head(rows, heads, key_heads),
-        *(x for x in caches for _ in range(fetches)),
+        *(x for x in (k, v) for _ in range(fetches)),
     )
     return out_BxDxH.swapaxes(1, 2)
 
@@ -127,7 +129,7 @@ def needed(length: Any, positions: int, settings: Settings) -> tuple[Any, Any]:
 def of_own_head(rows: int, heads: int, key_heads: int) -> jax.Array:
     """0 where a row is of the key head that a query head reads, else -inf, (rows, heads)."""
     row, head = np.arange(rows)[:, None], np.arange(heads)[None, :]
-    own = row % key_heads == head // (heads // key_heads)
+    own = row // (rows // key_heads) == head // (heads // key_heads)
     return jnp.asarray(np.where(own, 0, -np.inf), jnp.float32)
 
 
@@ -155,11 +157,9 @@ def kernel(
         sum_ref[...] = jnp.zeros_like(sum_ref)
 
     def attend(part: int) -> None:
-        rows = positions * key_heads
-        # Row 0's place among the cache's rows, and the rows that are seen.
-        place = (start + part) * rows
-        seen = column_of_seen(rows, place, length, key_heads, settings)
-        k, v = keys[part][0], values[part][0]
+        place = (start + part) * positions
+        seen = column_of_seen(key_heads, positions, place, length, settings)
+        k, v = (x[part][0].reshape(key_heads * positions, -1) for x in (keys, values))
         # What lies beyond a length may be NaN.
         v = jnp.where(seen, v, jnp.zeros_like(v))
         precision = lax.Precision.HIGHEST if k.dtype == jnp.float32 else lax.Precision.DEFAULT
@@ -187,13 +187,14 @@ def kernel(
 
 
 def column_of_seen(
-    rows: int, place: Any, length: Any, key_heads: int, settings: Settings
+    key_heads: int, positions: int, place: Any, length: Any, settings: Settings
 ) -> jax.Array:
-    """Which rows of a block, the first of which is the cache's row `place`, are seen: (rows, 1)."""
-    row = place + lax.broadcasted_iota(jnp.int32, (rows, 1), 0)
-    seen = row < length * key_heads
+    """Which rows of a block, whose positions begin at `place`, are seen: (K * positions, 1)."""
+    at = place + lax.broadcasted_iota(jnp.int32, (key_heads, positions, 1), 1)
+    at = at.reshape(key_heads * positions, 1)
+    seen = at < length
     if settings.window is not None:
-        seen &= row >= (length - 1 - settings.window) * key_heads
+        seen &= at >= length - 1 - settings.window
     return seen
 
 

@@ -29,9 +29,9 @@ def case(
         2.0 * batch * key_heads * seen * size * q.dtype.itemsize,
         q.dtype.name,
     )
-    cache: tuple[int, ...] = (batch, length, key_heads, size)
+    cache: tuple[int, ...] = (batch, key_heads, length, size)
     if page is not None:
-        cache = (batch * length // page, page, key_heads, size)
+        cache = (batch * length // page, key_heads, page, size)
     kv = jax.ShapeDtypeStruct(cache, dtype)
     arrays = [q, kv, kv, lengths]
     if page is None:

@@ -28,7 +28,7 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     """The output (B, H, D)."""
     q, k, _, _, pages = arrays
     batch, heads, size = q.shape
-    length, key_heads = k.shape[1:3]
+    key_heads, length = k.shape[1:3]
     if pages is not None:
         length *= pages.shape[1]
     blocks = chosen("kernels.attention.decode", "triton", key_of("decode", q), DEFAULT)
@@ -45,7 +45,7 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
         H=heads,
         K=key_heads,
         D=size,
-        PAGE=None if pages is None else k.shape[1],
+        PAGE=None if pages is None else k.shape[2],
         SPLIT=blocks["split"],
         FACTOR=settings.scale / (settings.softcap or 1.0),
         CAP=settings.softcap,
@@ -130,11 +130,11 @@ def decode_kernel(
         # Beyond a length the cache, and the table of its pages, hold anything.
         seen = (j >= first) & (j < stop)
         if PAGE is None:
-            place = b.to(tl.int64) * S + j
+            place = (b.to(tl.int64) * K + key_head) * S + j
         else:
             page = tl.load(pages_ptr + b * (S // PAGE) + j // PAGE, mask=seen, other=0)
-            place = page.to(tl.int64) * PAGE + j % PAGE
-        where = (place * K + key_head)[:, None] * D + d[None, :]
+            place = (page.to(tl.int64) * K + key_head) * PAGE + j % PAGE
+        where = place[:, None] * D + d[None, :]
         within = seen[:, None] & (d[None, :] < D)
         k = tl.load(k_ptr + where, mask=within, other=0)
         logits = capped(tl.dot(q, k.T, input_precision=PRECISION), FACTOR, CAP)
