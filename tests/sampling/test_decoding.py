@@ -197,7 +197,7 @@ def test_a_cache_that_grows_writes_the_same(monkeypatch, settings, sizes):
 
 
 def test_what_a_cache_grows_through():
-    assert prompts.capacities(16, 1024) == [128, 256, 512, 1024]
+    assert prompts.capacities(16, 1024) == [128, 192, 288, 448, 672, 1024]
     assert prompts.capacities(300, 700) == [512, 700]
     assert prompts.capacities(16, 64) == [64]
 

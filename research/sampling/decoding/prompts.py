@@ -3,8 +3,8 @@
 A program is compiled for a batch, a length of prompts and a capacity of the cache. Both lengths
 are a `bucket`: the least power of two that holds the longest prompt, and the longest prompt with
 its continuation, 16 at least and at most what the model takes. So lengths of one bucket share
-their programs. Where tokens are drawn one by one a cache grows bucket by bucket from 128 on: a step
-reads what there is of it.
+their programs. Where tokens are drawn one by one a cache grows from 128 on, each time by half: a
+step reads what there is of it.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def capacities(prompt: int, whole: int) -> list[int]:
     """What a cache of `whole` tokens grows through: the first holds the prompt and a token more."""
     sizes = [bucket(max(prompt + 1, UNGROWN), whole)]
     while sizes[-1] < whole:
-        sizes.append(min(2 * sizes[-1], whole))
+        sizes.append(min(-(-3 * sizes[-1] // 64) * 32, whole))  # multiples of 32
     return sizes
 
 
