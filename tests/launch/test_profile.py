@@ -61,8 +61,8 @@ def test_a_kernel_is_timed_beside_its_peers(tmp_path):
             "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
         ),
         (
-            ["--write_report", "--target=tpu-v5"],
-            "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
+            ["--write_report", "--kernel=atention", "--target=cpu"],
+            "profile: error: no kernel 'atention'; nearest: attention",
         ),
         (
             ["--kernel=attention", "--target=cpu", "--shapes=cpu_20"],

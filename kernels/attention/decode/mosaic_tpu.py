@@ -2,8 +2,7 @@
 
 A fetch's key heads and positions are one axis of rows. All query heads meet all rows in one
 product, which streams each key through the matrix unit once whatever the number of queries; rows of
-another head are masked. Logits stand with rows in sublanes and query
-heads in lanes.
+another head are masked. Logits stand with rows in sublanes and query heads in lanes.
 """
 
 import functools
