@@ -41,11 +41,11 @@ def linear() -> ConfigDict:
             seed=0,
             steps=6000,
             steps_per_execution=10,
-            data=dict(name="linear_functions", length=16, batch_size=64),
+            data=dict(name="linear_functions", length=16, batch_size=128),
             network=dict(name="transformer", length=16, width=64, layers=3, heads=4, tied=False),
             method=dict(name="step_regression"),
             optimizer=dict(
-                name="adam", learning_rate=2e-3, schedule="cosine", warmup_steps=100, clip_norm=1.0
+                name="adam", learning_rate=5e-4, schedule="cosine", warmup_steps=500, clip_norm=1.0
             ),
             mesh=dict(data=-1, fsdp=1, tensor=1),
             checkpoint=dict(every_steps=1000, keep=2),
