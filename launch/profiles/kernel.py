@@ -1,5 +1,6 @@
 """A kernel's cases against their floor, here or for a target that isn't."""
 
+import itertools
 import json
 import pathlib
 
@@ -60,10 +61,10 @@ def write_report(kernel: str | None, target: str | None, *, rounds: int) -> None
 
     Of one kernel, or of all.
     """
-    chips = [target] if target else list(TARGETS)
-    for chip in chips:
-        check(kernel or kernel_names()[0], chip)
     kernels = [kernel] if kernel else kernel_names()
+    chips = [target] if target else list(TARGETS)
+    for name, chip in itertools.product(kernels, chips):
+        check(name, chip)
     if target in ("cpu", "device"):
         report.write(report.measure_all(kernels, rounds=rounds))
     else:

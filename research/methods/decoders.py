@@ -42,7 +42,6 @@ def rewound(cache: Any, lengths: Int[Array, " B"]) -> Any:
     return dataclasses.replace(cache, lengths_B=lengths)
 
 
-@functools.partial(jax.jit, static_argnums=1)
 def grown(cache: Any, capacity: int) -> Any:
     """A cache of positions, the third axis of a layer's keys and values, with more of them."""
 

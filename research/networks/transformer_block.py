@@ -287,6 +287,7 @@ def appended(
     A row may have fewer new ones than T: what is written for the others is beyond its length, where
     nothing is read before it is written again.
     """
+    # By every head's index: of one row XLA would copy the cache to write a slice over all heads.
     rows_Bx1x1, heads_K = jnp.arange(len(cache))[:, None, None], jnp.arange(cache.shape[1])
     at_BxTx1 = (lengths[:, None] + jnp.arange(new.shape[1]))[..., None]
     return cache.at[rows_Bx1x1, heads_K, at_BxTx1].set(new.astype(cache.dtype), mode="drop")

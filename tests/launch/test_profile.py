@@ -61,6 +61,10 @@ def test_a_kernel_is_timed_beside_its_peers(tmp_path):
             "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
         ),
         (
+            ["--write_report", "--target=tpu-v5"],
+            "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
+        ),
+        (
             ["--write_report", "--kernel=atention", "--target=cpu"],
             "profile: error: no kernel 'atention'; nearest: attention",
         ),

@@ -7,6 +7,7 @@ their programs. Where tokens are drawn one by one a cache grows from 128 on, eac
 step reads what there is of it.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -49,7 +50,7 @@ def capacities(prompt: int, whole: int) -> list[int]:
     """What a cache of `whole` tokens grows through: the first holds the prompt and a token more."""
     sizes = [bucket(max(prompt + 1, UNGROWN), whole)]
     while sizes[-1] < whole:
-        sizes.append(min(-(-3 * sizes[-1] // 64) * 32, whole))  # multiples of 32
+        sizes.append(min(32 * math.ceil(1.5 * sizes[-1] / 32), whole))
     return sizes
 
 
