@@ -56,7 +56,7 @@ from research.training.method import Method
 from research.training.optimizers import optimizer
 from research.training.sharding import Rules, make_mesh
 from research.training.state import TrainState
-from research.training.types import Batch
+from research.training.types import Batch, Places
 
 NETWORKS: dict[str, Callable[..., Any]] = {
     "unet": UNet,
@@ -140,8 +140,11 @@ class Experiment:
             "mesh": self.mesh,
             "rules": self.rules,
         }
-        example = self.example()
-        return train(self.method, self.iterator(), example=example, **(own | options))
+        own |= options
+        if own["steps_per_execution"] > 1 and self.train_data.fits_on_device:
+            own["examples"] = self.train_data.arrays()
+            return train(self.method, self.places(), example=self.example(), **own)
+        return train(self.method, self.iterator(), example=self.example(), **own)
 
     def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
         """Keyword arguments for `method.sample`: the config's, with `options` before them.
@@ -160,13 +163,19 @@ class Experiment:
 
     def iterator(self) -> Iterator[Batch]:
         """The endless, shuffled stream of training batches."""
-        return pipelines.train_iterator(
-            self.train_data,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        return pipelines.train_iterator(self.train_data, **self._order())
+
+    def places(self) -> Iterator[Places]:
+        """The places of that stream's examples in the training set, (b,) a batch."""
+        return pipelines.place_iterator(self.train_data, **self._order())
+
+    def _order(self) -> dict[str, int]:
+        return {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "process_index": jax.process_index(),
+            "process_count": jax.process_count(),
+        }
 
 
 def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experiment:

@@ -1,11 +1,16 @@
 """A config becomes an experiment: one part or one a role, and clear answers to wrong ones."""
 
+import functools
+
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from research.configuration import load_config
-from research.data import datasets
+from research.data import datasets, pipelines
+from research.data.datasets import EpisodeSet
+from research.data.examples import Dataset, InMemory
 from research.errors import InputError
 from research.experiment import build, by_role
 
@@ -70,6 +75,37 @@ def test_another_strategy_of_writing_is_not_given_the_configs_settings():
     assert writer.sample_options(strategy="beam", length_penalty=1.0)["beams"] == 3
     greedy = writer.sample_options(strategy="greedy", count=1)
     assert greedy == {"count": 1, "new_tokens": 8, "strategy": "greedy"}
+
+
+def test_a_small_set_is_kept_on_the_devices_by_several_steps_at_once(monkeypatch):
+    """A larger one, and one step at a time, are fed from the host; the run is the same."""
+    config = load_config("configs/vae.py:digits_debug")
+    config.steps = 3
+
+    def trained(at_once):
+        return build(config).train(steps_per_execution=at_once).params
+
+    one_by_one = trained(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipelines, "train_iterator", None)
+        kept = trained(2)
+    monkeypatch.setattr(pipelines, "place_iterator", None)
+    monkeypatch.setattr(Dataset, "fits_on_device", False)
+    streamed = trained(2)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, kept, streamed)
+    jax.tree.map(close, kept, one_by_one)
+
+
+def test_what_fits_on_a_device_is_counted_as_it_would_lie_there():
+    """Windows that overlap take each its own room."""
+    make = lambda source: EpisodeSet(name="", split="", fingerprint="", source=source)  # noqa: E731
+    tokens = np.zeros(2**20, np.int32)
+    assert make(InMemory({"tokens": tokens})).fits_on_device
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, 65)
+    assert not make(InMemory({"tokens": windows})).fits_on_device
+    assert make(InMemory({"tokens": windows[::2]})).fits_on_device
+    assert not make([{"tokens": tokens}]).fits_on_device
 
 
 @pytest.mark.parametrize("name", ["digits", "ring", "episodes"])

@@ -45,6 +45,11 @@ class Dataset(abc.ABC):
     def fits_in_memory(self) -> bool:
         return isinstance(self.source, InMemory)
 
+    @property
+    def fits_on_device(self) -> bool:
+        """True if every device may keep a copy: 256 MiB, with overlapping windows counted whole."""
+        return self.fits_in_memory and sum(x.nbytes for x in self.arrays().values()) <= 2**28
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The whole split, by field, along the first axis. Not to be written."""
         return self._arrays

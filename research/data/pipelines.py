@@ -33,30 +33,24 @@ def train_iterator(
     Raises:
       InputError: the batch size is not positive or not divisible by `process_count`.
     """
-    _check_batch_size(batch_size)
-    if batch_size % process_count:
-        raise InputError(
-            f"batch_size {batch_size} is not divisible by the {process_count} processes"
-        )
-    part = batch_size // process_count
-
-    @functools.lru_cache(maxsize=4)
-    def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng((seed, epoch)).permutation(len(dataset))
-
-    def batch(index: int) -> dict[str, np.ndarray]:
-        start = index * batch_size + process_index * part
-        stop = start + part
-        size = len(dataset)
-        epochs = range(start // size, (stop - 1) // size + 1)
-        pieces = [order(e)[max(start - e * size, 0) : stop - e * size] for e in epochs]
-        return _gather(dataset, np.concatenate(pieces))
-
+    places = _endless_places(len(dataset), batch_size, seed, process_index, process_count)
     # A gather in memory takes less time than handing it over from a thread.
     threads = 0 if dataset.fits_in_memory else 16
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    endless = grain.MapDataset.range(sys.maxsize // batch_size - 1).map(batch)
-    return iter(endless.to_iter_dataset(ahead))
+    return iter(places.map(functools.partial(_gather, dataset)).to_iter_dataset(ahead))
+
+
+def place_iterator(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """The batches of `train_iterator` as places in `dataset`, int32 (b,), with the same states."""
+    places = _endless_places(len(dataset), batch_size, seed, process_index, process_count)
+    return iter(places.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
 
 def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -82,6 +76,31 @@ def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarr
 def rows(dataset: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
     """The fields of the examples at `indices`, each (B, ...); after the last comes the first."""
     return _gather(dataset, np.asarray(indices) % len(dataset))
+
+
+def _endless_places(
+    size: int, batch_size: int, seed: int, process_index: int, process_count: int
+) -> grain.MapDataset:
+    """Process `process_index`'s places, (b,) of `size` examples, of every global batch."""
+    _check_batch_size(batch_size)
+    if batch_size % process_count:
+        raise InputError(
+            f"batch_size {batch_size} is not divisible by the {process_count} processes"
+        )
+    part = batch_size // process_count
+
+    @functools.lru_cache(maxsize=4)
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(size).astype(np.int32)
+
+    def places(index: int) -> np.ndarray:
+        start = index * batch_size + process_index * part
+        stop = start + part
+        epochs = range(start // size, (stop - 1) // size + 1)
+        pieces = [order(e)[max(start - e * size, 0) : stop - e * size] for e in epochs]
+        return np.concatenate(pieces)
+
+    return grain.MapDataset.range(sys.maxsize // batch_size - 1).map(places)
 
 
 def _gather(dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -32,7 +32,7 @@ class Likelihood(abc.ABC):
 
     @abc.abstractmethod
     def marginal(
-        self, params: Params, mean: Float[Array, "H W C"], square: Float[Array, "H W C"]
+        self, mean: Float[Array, "H W C"], square: Float[Array, "H W C"]
     ) -> tuple[Params, Float[Array, "H W C"]]:
         """The parameters and the one output for all images, fitted to E[x] and E[x^2]."""
 
@@ -73,7 +73,7 @@ class Bernoulli(Likelihood):
         return jnp.tanh(output / 2)
 
     def marginal(
-        self, params: Params, mean: Float[Array, "H W C"], square: Float[Array, "H W C"]
+        self, mean: Float[Array, "H W C"], square: Float[Array, "H W C"]
     ) -> tuple[Params, Float[Array, "H W C"]]:
         return {}, 2 * jnp.arctanh(mean)
 
@@ -107,7 +107,7 @@ class Gaussian(Likelihood):
         return jnp.clip(output, -1, 1)
 
     def marginal(
-        self, params: Params, mean: Float[Array, "H W C"], square: Float[Array, "H W C"]
+        self, mean: Float[Array, "H W C"], square: Float[Array, "H W C"]
     ) -> tuple[Params, Float[Array, "H W C"]]:
         variance = jnp.mean(square - mean**2)
         return {"log_std": 0.5 * jnp.log(variance)} if self.std is None else {}, mean

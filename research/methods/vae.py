@@ -1,6 +1,6 @@
 """Variational autoencoders: VAE, beta-VAE and IWAE, told apart by their bound."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from research.data import pipelines
+from research.data.examples import Dataset
 from research.errors import InputError, nearest
 from research.methods.importance_bounds import (
     BOUNDS,
@@ -35,8 +37,6 @@ class VAE(LatentVariable):
     - 'analytic': the ELBO with the closed-form KL times `beta` (1312.6114, eq. 7);
     - 'sampled': the ELBO with the samples' own KL (eq. 6);
     - 'importance': IWAE's bound (1509.00519, eq. 8).
-
-    `state.extra` keeps the running moments of the data, which are the trivial baseline.
     """
 
     def __init__(
@@ -75,10 +75,6 @@ class VAE(LatentVariable):
         }
         return {"model": params}
 
-    def init_extra(self, rng: Rng) -> dict[str, Any]:
-        """The moments before any data: a variance of 1, so that no pixel ever seems certain."""
-        return {"mean": jnp.zeros(self.image_shape), "square": jnp.ones(self.image_shape)}
-
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
 
@@ -90,21 +86,13 @@ class VAE(LatentVariable):
             "reconstruction": -jnp.mean(terms.log_likelihood_BxK),
             "kl": jnp.mean(terms.kl_B),
         }
-        extra = {
-            name: before + (jnp.mean(now, axis=0) - before) / (state.step + 2)
-            for name, before, now in (
-                ("mean", state.extra["mean"], x),
-                ("square", state.extra["square"], x**2),
-            )
-        }
-        return -jnp.mean(self.bound(terms, self.beta)), Aux(metrics, extra)
+        return -jnp.mean(self.bound(terms, self.beta)), Aux(metrics)
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """Each image's (B,) upper bounds on -log p(x), in nats, by the averaged weights.
 
         `nll` is importance sampling's, of `evaluation_samples` samples; `bound` that which is
-        trained, of k samples and at beta 1; `reconstruction` and `kl` are the ELBO's parts;
-        `baseline_nll` is of independent pixels with the training data's moments.
+        trained, of k samples and at beta 1; `reconstruction` and `kl` are the ELBO's parts.
         """
         params = averaged(state, "model")
         x = self.likelihood.observed(batch["image"], named(rng, "x"))
@@ -119,14 +107,31 @@ class VAE(LatentVariable):
             samples=self.evaluation_samples,
         )
         found = terms(named(rng, "eps"), self.k)
-        marginal = self.likelihood.marginal(params["likelihood"], **state.extra)
         return {
             "nll": -log_p,
             "bound": -self.bound(found, 1.0),
             "reconstruction": -jnp.mean(found.log_likelihood_BxK, axis=1),
             "kl": found.kl_B,
-            "baseline_nll": -self.likelihood.log_prob(marginal[0], x, marginal[1]),
         }
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """`nll` of independent pixels that have the training images' moments.
+
+        One image more, of mean 0 and square 1, lets no pixel seem certain.
+        """
+        mean, square = jnp.zeros(self.image_shape), jnp.ones(self.image_shape)
+        for x in self.observed(train):
+            mean, square = mean + jnp.sum(x, axis=0), square + jnp.sum(x**2, axis=0)
+        count = len(train) + 1
+        params, output = self.likelihood.marginal(mean / count, square / count)
+        log_p = [self.likelihood.log_prob(params, x, output) for x in self.observed(test)]
+        return {"nll": {"independent_pixels": -float(jnp.mean(jnp.concatenate(log_p)))}}
+
+    def observed(self, data: Dataset) -> Iterator[Float[Array, "B H W C"]]:
+        """The images of a set in order, as the likelihood observes them, a thousand at a time."""
+        for number, batch in enumerate(pipelines.batches(data, batch_size=1000)):
+            images = batch["image"][batch["mask"] > 0]
+            yield self.likelihood.observed(images, jax.random.key(number))
 
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
         """`images` (count, H, W, C) in [-1, 1]: the means E[x | z] of z from the prior."""

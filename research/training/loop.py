@@ -19,7 +19,7 @@ from research.training.logs import Writer
 from research.training.method import Method
 from research.training.sharding import Rules
 from research.training.state import TrainState
-from research.training.types import Batch, Metrics
+from research.training.types import Batch, Metrics, Places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Hook:
 
 def train(
     method: Method,
-    iterator: Iterator[Batch],
+    iterator: Iterator[Batch | Places],
     *,
     example: Batch,
     steps: int,
@@ -42,6 +42,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 1000,
     steps_per_execution: int = 1,
+    examples: Batch | None = None,
     manifest: Mapping[str, Any] | None = None,
     writers: Sequence[Writer] = (),
     log_every: int = 50,
@@ -59,6 +60,8 @@ def train(
       checkpoint_every: steps between two saves; the last step is saved always.
       steps_per_execution: steps that the host has executed at once; at more than 1 small networks
         needn't wait for it, and a signal ends the last of them.
+      examples: the whole data set, to be kept on the devices; the iterator then gives the places of
+        a batch's examples in it, (b,), in place of batches.
       rules: (pattern, axes) pairs, as `sharding.state_shardings` reads them.
 
     Raises:
@@ -70,7 +73,9 @@ def train(
         state = checkpoints.restore(layout, iterator)
     else:
         state = initial_state(method, rng, example=example, layout=layout)
-    execute = execution(method, mesh, layout, steps_per_execution=steps_per_execution)
+    execute = execution(
+        method, mesh, layout, steps_per_execution=steps_per_execution, examples=examples
+    )
     meter = _Meter(seed=seed, log_every=log_every, last=steps, writers=writers)
     dues = [every for every in (checkpoint_every, *(hook.every for hook in hooks)) if every]
     pending: tuple[range, Metrics] | None = None

@@ -164,6 +164,9 @@ def _moved(
     group = objective.group
     gradient_of = jax.value_and_grad(objective.loss, has_aux=True)
     (loss, aux), gradient = gradient_of(at.params[group], at, batch, rng)
+    # The norm and every last use of the parameters come before the first update: so XLA moves them
+    # where they lie, without a copy.
+    gradient, norm = jax.lax.optimization_barrier((gradient, optax.tree.norm(gradient)))
     updates, opt_state = objective.optimizer.update(gradient, at.opt_state[group], at.params[group])
     state = dataclasses.replace(
         state,
@@ -171,4 +174,4 @@ def _moved(
         opt_state=state.opt_state | {group: opt_state},
         extra=state.extra | aux.extra,
     )
-    return state, aux.metrics | {"loss": loss, "grad_norm": optax.tree.norm(gradient)}
+    return state, aux.metrics | {"loss": loss, "grad_norm": norm}

@@ -106,6 +106,23 @@ def test_orbax_saves_the_iterator(tmp_path):
     np.testing.assert_array_equal(labels(restored, 6), expected)
 
 
+@pytest.mark.parametrize("taken", [0, 5, 13])
+def test_places_are_those_of_the_batches_and_share_their_states(taken):
+    options = {"batch_size": 12, "seed": 3, "process_index": 1, "process_count": 2}
+    batches, places = (
+        make(numbered(50, in_memory=True), **options)
+        for make in (pipelines.train_iterator, pipelines.place_iterator)
+    )
+    for _ in range(taken):
+        next(batches)
+    places.set_state(batches.get_state())
+    for _ in range(6):
+        place = next(places)
+        assert place.shape == (6,) and place.dtype == np.int32
+        np.testing.assert_array_equal(place, next(batches)["label"])
+    assert places.get_state() == batches.get_state()
+
+
 def test_processes_divide_every_batch():
     whole = labels(pipelines.train_iterator(numbered(50), batch_size=12, seed=0), 8)
     parts = [

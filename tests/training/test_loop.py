@@ -13,6 +13,7 @@ from research.training.checkpoints import Checkpoints
 from research.training.logs import Writer
 from research.training.loop import Hook
 from research.training.optimizers import averaged
+from research.training.rng import named
 from research.training.state import sha256
 from tests.training.regression import SLOPE, Regression, fit, iterator
 
@@ -54,13 +55,24 @@ def test_an_objective_moves_only_its_own_group():
     assert sha256(after.params["scale"]) != sha256(before.params["scale"])
 
 
+def test_the_logged_norm_is_the_gradients():
+    method, batch, rng = Regression(), next(iterator()), jax.random.key(1)
+    state = method.init(jax.random.key(0), batch)
+    _, logged = method.step(state, batch, rng)
+    loss = lambda params: method.model_loss(params, state, batch, named(rng, "model"))  # noqa: E731
+    gradient, _ = jax.grad(loss, has_aux=True)(state.params["model"])
+    expected = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in gradient.values()))
+    np.testing.assert_allclose(logged["model/grad_norm"], expected, rtol=1e-5)
+
+
 at_once = pytest.mark.parametrize("at_once", [1, 4])
 
 
+@pytest.mark.parametrize("on_devices", [False, True])
 @at_once
 @pytest.mark.parametrize("stop", [1, 7, 10])
-def test_resuming_is_bit_exact(tmp_path, stop, at_once):
-    fitted = functools.partial(fit, steps_per_execution=at_once)
+def test_resuming_is_bit_exact(tmp_path, stop, at_once, on_devices):
+    fitted = functools.partial(fit, steps_per_execution=at_once, on_devices=on_devices)
     whole = fitted(steps=20)
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
     fitted(steps=stop, checkpoints=checkpoints, checkpoint_every=5)
@@ -86,6 +98,20 @@ def test_steps_executed_at_once_are_those_executed_one_by_one():
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
         (one.params, one.opt_state),
         (many.params, many.opt_state),
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_examples_kept_on_the_devices_are_those_of_the_batches(at_once):
+    from_host, kept = (
+        fit(steps=21, steps_per_execution=at_once, on_devices=on_devices)
+        for on_devices in (False, True)
+    )
+    assert int(kept.step) == 21
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7),
+        (from_host.params, from_host.opt_state),
+        (kept.params, kept.opt_state),
     )
 
 

@@ -16,9 +16,10 @@ from research.training.sharding import make_mesh, state_shardings
 TOLERANCE = 1e-5
 
 
-def trained(devices, fsdp, steps, directory, *, at_once=1):
+def trained(devices, fsdp, steps, directory, *, at_once=1, on_devices=0):
     command = [sys.executable, "-m", "tests.training.devices"]
-    command += [str(argument) for argument in (devices, fsdp, steps, at_once, directory)]
+    arguments = (devices, fsdp, steps, at_once, on_devices, directory)
+    command += [str(argument) for argument in arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output)
 
@@ -31,7 +32,7 @@ def assert_same(one, other):
 def test_devices_agree_and_a_run_moves_between_them(tmp_path):
     whole = trained(1, 1, 20, tmp_path / "1")
     two = trained(2, 1, 20, tmp_path / "2", at_once=8)
-    eight = trained(8, 4, 20, tmp_path / "8")
+    eight = trained(8, 4, 20, tmp_path / "8", at_once=8, on_devices=1)
     assert [run["devices"] for run in (whole, two, eight)] == [1, 2, 8]
     assert whole["shard"] == [4, 8] and eight["shard"] == [4, 2]
     assert_same(whole, two)
