@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-aot test-slow check format lock clean
+.PHONY: help setup setup-aot demo test test-aot test-slow check format lock clean
 
 help:  ## say what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,9 @@ test: setup  ## the fast suite
 test-slow: setup  ## the long tests: kills at random, whole protocols
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m slow
 
-test-aot: .venv-aot/installed  ## compile every kernel for TPUs and GPUs that are not here
+setup-aot: .venv-aot/installed  ## install those compilers into .venv-aot, 3 GB
+
+test-aot: setup-aot  ## compile every kernel for TPUs and GPUs that are not here
 	JAX_PLATFORMS=cpu .venv-aot/bin/python -m pytest -q -m aot
 
 # The compilers have an environment of their own: JAX would look for their devices in every command.
@@ -48,5 +50,5 @@ format: setup  ## let ruff rewrite the tree
 lock: setup  ## resolve the dependencies anew, names, versions and hashes only
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
-clean:  ## remove .venv and the caches, keep runs/
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache *.egg-info
+clean:  ## remove the environments and caches of this folder, keep runs/
+	rm -rf .venv .venv-aot .pytest_cache .ruff_cache .mypy_cache *.egg-info

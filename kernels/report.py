@@ -25,12 +25,15 @@ HEADER = """# Kernels, compiled and timed
 
 Every kernel, compiled ahead of time for chips that are not here, and timed on devices that were.
 `.venv-aot/bin/python -m launch.profile --write_report` compiles, with `--target=device` it times
-the device that is here, beside others' functions, by turns; `make test-aot` sets that environment
-up and holds this page to the compilers.
+the device that is here, beside others' functions, by turns; `make setup-aot` makes that
+environment, `make test-aot` holds this page to the compilers.
 
 - **floor**: the least time a case can take on the chip, by its products or by its bytes.
-- **over ours**: a median over that of our first backend; **times floor**: over the device's floor.
-- **bundles**: a TPU kernel's VLIW instructions; **steps**: bundles times the grid.
+- **over_ours**: a median over that of our first backend; **times_floor**: over the device's floor.
+- **launch**: a kernel of the case, ours by a role's name, others' by their own; **error**: why
+  there is no figure.
+- **bundles**: a TPU kernel's VLIW instructions; **steps**: bundles run, each as often as the loops
+  and the grid that it stands in; **fills**: values read back after a spill.
 - **registers**: a GPU thread's, as a kernel starts; **shared**: a block's bytes beside what it may
   take; **matrix**: matrix instructions in the machine code.
 - **spills**: instructions that move registers to memory and back.

@@ -2,15 +2,16 @@
 
 python -m launch.profile --loop --config=configs/ddpm.py:digits
 python -m launch.profile --step --config=configs/ddpm.py:digits
-python -m launch.profile --kernel=attention --target=tpu-v5e [--shapes=forward_2048,causal_2048]
-python -m launch.profile --kernel=attention --target=cpu --peers
-python -m launch.profile --write_report [--target=device] [--kernel=attention]
+python -m launch.profile --kernel=attention --target=cpu
+.venv-aot/bin/python -m launch.profile --kernel=attention --target=tpu-v5e [--shapes=forward_2048]
+.venv-aot/bin/python -m launch.profile --write_report [--target=device] [--kernel=attention]
 
 --loop times whole stretches of the training loop against the bare compiled step, alternately.
 --step holds one whole train step against its floor, and keeps a trace for xprof. --kernel holds a
 kernel's cases against theirs: timed where the device is (cpu, device), else with the compiler's
 report; --write_report puts those of all kernels, or of one, into kernels/REPORT.md. Tables go to
---out as Markdown and JSON; --json prints the JSON.
+--out as Markdown and JSON; --json prints the JSON. `make setup-aot` makes .venv-aot, which has the
+compilers and the kernels of others that --peers times as well.
 """
 
 import json

@@ -4,9 +4,9 @@ python -m launch.reproduce --paper=ddim [--claim=ddim.few_steps] [--seeds=N]
 python -m launch.reproduce --list [--json]
 
 Each seed is kept in papers/PAPER/results.json as soon as it is measured: the same command goes on
-where it was stopped, and measures anew what the claim has changed since. papers/README.md and the
-README's tables are rewritten after each claim; --write_table does only that. Trained models are
-kept in runs/papers.
+where it was stopped, and measures anew what the claim has changed since; without that file, and the
+trained models in runs/papers, all of it. papers/README.md and the README's tables are rewritten
+after each claim; --write_table does only that.
 """
 
 import json

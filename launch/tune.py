@@ -1,6 +1,6 @@
 """Chooses a kernel's block sizes for a chip that needn't be here, by its compiler's figures.
 
-python -m launch.tune --kernel=attention --target=tpu-v5e
+.venv-aot/bin/python -m launch.tune --kernel=attention --target=tpu-v5e
 
 The choice is kept in the kernel's folder (blocks.json), where the kernel reads it.
 """

@@ -29,10 +29,10 @@ A claim is a sentence of a paper; its rule is code (`papers/PAPER/claims.py`), a
 generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
 `python -m launch.reproduce --write_table` only rewrites it.
 
-- REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors, or an identity inside
-  its stated tolerance.
-- DIRECTION HOLDS: the protocol is shrunk; the ordering holds with 95% intervals that do not
-  overlap.
+- REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors (a loss: at most 2 above
+  it), or an identity inside its stated tolerance.
+- DIRECTION HOLDS: the protocol is shrunk, or a bound is ours; every rule of the claim holds: an
+  order with 95% intervals that do not overlap, or a bound that each seed keeps.
 - FAILED and NOT RUN say why.
 
 ± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,

@@ -57,4 +57,5 @@ def missing(target: str) -> str | None:
     from importlib.util import find_spec
 
     absent = [name for name in NEEDS[TARGETS[target].platform] if find_spec(name) is None]
-    return f"{target} needs {', '.join(absent)}: pip install 'atelier[aot]'" if absent else None
+    hint = "`make setup-aot`, then .venv-aot/bin/python"
+    return f"{target} needs {', '.join(absent)}: {hint}" if absent else None

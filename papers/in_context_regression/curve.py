@@ -16,7 +16,7 @@ from papers.ledger import PAPERS_DIR
 from research.data.sequence_tasks import DIMENSIONS
 from research.methods.sequence_tasks import StepRegression
 
-Errors = Float[np.ndarray, "T"]  # of 0, 1, ... T - 1 examples, shares of the zero predictor's
+Errors = Float[np.ndarray, "T"]  # of 0, 1, ... T - 1 examples, squared over d
 
 
 def config(seed: int = 0) -> ConfigDict:

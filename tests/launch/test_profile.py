@@ -83,5 +83,5 @@ def test_bad_input_is_one_line(flags, line):
 @pytest.mark.skipif(missing("tpu-v5e") is None, reason="libtpu is here")
 def test_an_absent_compiler_says_what_to_install():
     done = profile("--kernel=attention", "--target=tpu-v5e")
-    expected = "profile: error: tpu-v5e needs libtpu: pip install 'atelier[aot]'"
+    expected = "profile: error: tpu-v5e needs libtpu: `make setup-aot`, then .venv-aot/bin/python"
     assert done.returncode != 0 and done.stderr.strip().splitlines()[-1] == expected
