@@ -54,7 +54,7 @@ from research.training.execution import state_layout
 from research.training.loop import train
 from research.training.method import Method
 from research.training.optimizers import optimizer
-from research.training.sharding import Rules, make_mesh
+from research.training.sharding import Rules, check_batch, make_mesh
 from research.training.state import TrainState
 from research.training.types import Batch, Places
 
@@ -141,6 +141,7 @@ class Experiment:
             "rules": self.rules,
         }
         own |= options
+        check_batch(self.batch_size, own["mesh"].shape)
         if own["steps_per_execution"] > 1 and self.train_data.fits_on_device:
             own["examples"] = self.train_data.arrays()
             return train(self.method, self.places(), example=self.example(), **own)

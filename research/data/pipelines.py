@@ -50,7 +50,8 @@ def place_iterator(
 ) -> grain.DatasetIterator:
     """The batches of `train_iterator` as places in `dataset`, int32 (b,), with the same states."""
     places = _endless_places(len(dataset), batch_size, seed, process_index, process_count)
-    return iter(places.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
+    narrow = places.map(lambda wide: wide.astype(np.int32))
+    return iter(narrow.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
 
 def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -89,9 +90,9 @@ def _endless_places(
         )
     part = batch_size // process_count
 
-    @functools.lru_cache(maxsize=4)
+    @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng((seed, epoch)).permutation(size).astype(np.int32)
+        return np.random.default_rng((seed, epoch)).permutation(size)
 
     def places(index: int) -> np.ndarray:
         start = index * batch_size + process_index * part

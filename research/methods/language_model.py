@@ -182,31 +182,36 @@ class LanguageModel(TextWriter, TextRanker):
         end = self.tokenizer.end
         if regex is not None:
             settings["constraint"] = writing.pattern(regex, self.tokenizer)
-        if negative_prompt is not None:
-            settings["negative_prompts"] = [self.ids(negative_prompt)] * len(prompts)
         texts = [self.ids(prompt) for prompt in prompts]
+        against = [] if negative_prompt is None else [self.ids(negative_prompt)] * len(prompts)
         params = unrolled(averaged(state, "model"))
-        room = self.length - max(map(len, texts))
+        room = self.length - max(map(len, [*texts, *against]))
         if room < 1:
             raise InputError(
                 f"the prompt has {self.length - room} tokens, and the model's context is "
                 f"{self.length}: it must be shorter"
             )
+        if regex is not None:  # a pattern is matched once, whole, within the context
+            new_tokens = min(new_tokens, room)
         ended = np.zeros(len(texts), bool)
         while new_tokens > 0 and not ended.all():
             now = min(new_tokens, room)
             given = dict(new_tokens=now, strategy=strategy, end=end, **settings)
+            if against:
+                given["negative_prompts"] = against
             stretch = writing.continued(
                 decoder(self.network), params, texts, rng, block=min(block, now), **given
             )
             for rows in stretch:
                 new = [row[:0] if done else row for row, done in zip(rows, ended, strict=True)]
                 ended |= [end in row for row in new]
-                texts = [[*text, *row.tolist()] for text, row in zip(texts, new, strict=True)]
+                more = [row.tolist() for row in new]
+                texts = [[*text, *row] for text, row in zip(texts, more, strict=True)]
+                against = [[*text, *row] for text, row in zip(against, more, strict=False)]
                 yield [row[row != end].tolist() for row in new]
             new_tokens -= now
             kept = self.length // 2
-            texts = [text[-kept:] for text in texts]
+            texts, against = ([row[-kept:] for row in rows] for rows in (texts, against))
             room, rng = self.length - kept, named(rng, "on")
 
     def ids(self, prompt: str) -> list[int]:

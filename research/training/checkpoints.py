@@ -31,6 +31,8 @@ class Checkpoints:
     def __init__(
         self, directory: pathlib.Path, *, keep: int, report: Callable[[str], None] = print
     ):
+        if keep < 1:
+            raise InputError(f"checkpoint.keep is {keep}; 1 is the least")
         self._directory = directory.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
         for step, reason in damaged_steps(self._directory).items():

@@ -1,7 +1,7 @@
 """Sharding: parameter-name pattern -> PartitionSpec over the whole state, on a named mesh."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -62,6 +62,16 @@ def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
     """Examples are split over the data and fsdp axes; of stacked batches they are axis 1."""
     examples = ("data", "fsdp")
     return NamedSharding(mesh, PartitionSpec(*((None, examples) if stacked else (examples,))))
+
+
+def check_batch(batch_size: int, axes: Mapping[str, int]) -> None:
+    """Raises InputError: the devices that share a batch don't divide it. `axes` are a mesh's."""
+    parts = axes["data"] * axes["fsdp"]
+    if batch_size % parts:
+        raise InputError(
+            f"data.batch_size={batch_size} is not divided by the {parts} devices of mesh.data x "
+            f"mesh.fsdp; {-(-batch_size // parts) * parts} is"
+        )
 
 
 def put_batch(batch: Any, sharding: NamedSharding) -> Any:

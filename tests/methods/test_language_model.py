@@ -196,6 +196,37 @@ def test_a_regular_expression_holds(learned):
         assert len(text) == len("to be or not") and text[6:9] in ("or ", "no ")
 
 
+def test_a_regular_expression_is_matched_once_where_the_text_fills_the_context(learned):
+    """The context is 16 tokens: the pattern ends where it does."""
+    model, state = learned
+    options = dict(prompt="to be or not ", regex="[a-z]{3}", new_tokens=12)
+    texts = model.sample(state, jax.random.key(0), count=4, **options)["texts"]
+    for text in texts:
+        assert len(text) == len("to be or not ") + 3 and text[-3:].isalpha()
+
+
+def test_a_negative_prompt_may_be_longer_than_the_prompt_and_the_text_than_the_context(learned):
+    """What is written follows both."""
+    model, state = learned
+    options = dict(prompt="to", negative_prompt="that is the", guidance=2.0)
+    (text,) = model.sample(state, jax.random.key(0), count=1, new_tokens=40, **options)["texts"]
+    assert text.startswith("to") and len(text) > 2
+    with pytest.raises(InputError, match="the prompt has 18 tokens"):
+        options["negative_prompt"] = "to be or not to be"
+        model.sample(state, jax.random.key(0), count=1, **options)
+
+
+def test_guidance_away_from_the_prompt_itself_changes_nothing(learned):
+    """Also where the text has outgrown the context, and both rows are cut."""
+    model, state = learned
+    options = dict(count=2, prompt="to be ", new_tokens=40, strategy="temperature")
+    plain = model.sample(state, jax.random.key(0), **options)["texts"]
+    options |= dict(negative_prompt="to be ", guidance=3.0)
+    guided = model.sample(state, jax.random.key(0), **options)["texts"]
+    assert list(guided) == list(plain)
+    assert max(map(len, plain)) > 16
+
+
 def test_bad_prompts_are_one_line(learned):
     model, state = learned
     for prompt, message in (

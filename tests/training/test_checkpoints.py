@@ -83,3 +83,9 @@ def test_only_the_newest_are_kept(tmp_path):
     fit(steps=6, checkpoints=checkpoints, checkpoint_every=1)
     checkpoints.close()
     assert steps(tmp_path / "checkpoints") == [5, 6]
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_no_checkpoint_kept_is_refused(tmp_path, keep):
+    with pytest.raises(InputError, match=f"checkpoint.keep is {keep}; 1 is the least"):
+        Checkpoints(tmp_path, keep=keep)

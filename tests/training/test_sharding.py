@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.training.sharding import make_mesh, state_shardings
+from research.training.sharding import check_batch, make_mesh, state_shardings
 
 # Sums over shards are taken in another order: 20 steps of float32 may differ by this much.
 TOLERANCE = 1e-5
@@ -55,6 +55,12 @@ def test_rules_are_read_in_order_and_replicate_the_rest():
     assert specs["a"]["kernel"] == jax.P(None, "fsdp")
     assert specs["a"]["bias"] == jax.P("data")
     assert state_shardings(state, mesh, ())["a"]["bias"].spec == jax.P()
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_named():
+    check_batch(12, {"data": 2, "fsdp": 3, "tensor": 5})
+    with pytest.raises(InputError, match=r"batch_size=12 is not divided by the 8 devices.*; 16 is"):
+        check_batch(12, {"data": 4, "fsdp": 2, "tensor": 1})
 
 
 def test_bad_meshes_and_rules_are_named():

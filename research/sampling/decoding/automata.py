@@ -57,7 +57,9 @@ def regular_expression(pattern: str, texts: Sequence[str], end: int) -> Automato
     of the tokens matches it.
     """
     if pattern.startswith("^") or pattern.endswith("$"):
-        raise InputError(f"the pattern {pattern!r} is matched whole: leave out ^ and $, or escape")
+        raise InputError(
+            f"the pattern {pattern!r} is matched whole: leave out ^ and $, or write [$]"
+        )
     try:
         machine = greenery.parse(pattern).to_fsm().reduce()
     except Exception as error:  # greenery's own class of errors is not public
