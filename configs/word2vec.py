@@ -6,7 +6,9 @@
 
 `data.corpus` is a corpus, a file, or a set of pairs: glosses are WordNet's 117,791 definitions, 1.4
 million words. skipgram: half a minute of one core, cosines that agree with WordSim-353 at 0.53 of
-rank correlation; papers/word2vec has more. Each has a `_debug` form of two steps.
+rank correlation; papers/word2vec has more. glove: a quarter of a minute; the weighted squared
+error of log counts in held-out definitions is 1.04, of independent words 5.2 (trained: 0.11).
+Each has a `_debug` form of two steps.
 """
 
 from typing import Any
