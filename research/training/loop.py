@@ -97,10 +97,11 @@ def train(
             if due or saves or is_last:
                 meter.report(*pending)
                 pending = None
-            if saves and checkpoints is not None:
-                checkpoints.save(state, iterator, dict(manifest or {}))
+            # A step that is saved has had its hooks: a resumed run doesn't come back to it.
             for hook in due:
                 hook.act(state)
+            if saves and checkpoints is not None:
+                checkpoints.save(state, iterator, dict(manifest or {}))
             if is_last:
                 break
     if checkpoints:
@@ -149,22 +150,22 @@ class _Meter:
     def report(self, steps: range, metrics: Metrics) -> None:
         """`metrics` hold a number for each of the steps, and perhaps more."""
         fetched = {name: np.ravel(value) for name, value in jax.device_get(metrics).items()}
+        self._steps += len(steps)
+        now = time.perf_counter()
+        elapsed = now - self._since
+        pace = {"steps_per_second": self._steps / elapsed, "data_wait": self._waited / elapsed}
         for place, step in enumerate(steps):
-            self._report_one(step, {name: float(value[place]) for name, value in fetched.items()})
+            values = {name: float(value[place]) for name, value in fetched.items()}
+            self._check(step, values)
+            if is_due(step, self._log_every, last=step == self._last):
+                for writer in self._writers:
+                    writer.scalars(step, {**values, **pace})
+                self._waited, self._since, self._steps = 0.0, now, 0
 
-    def _report_one(self, step: int, values: Mapping[str, float]) -> None:
+    def _check(self, step: int, values: Mapping[str, float]) -> None:
         bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise InputError(
                 f"{', '.join(bad)} at step {step} (batch {step - 1} of seed {self._seed}); "
                 "nothing of this step is saved, the checkpoints hold good steps only"
             )
-        self._steps += 1
-        if not is_due(step, self._log_every, last=step == self._last):
-            return
-        now = time.perf_counter()
-        elapsed = now - self._since
-        pace = {"steps_per_second": self._steps / elapsed, "data_wait": self._waited / elapsed}
-        for writer in self._writers:
-            writer.scalars(step, {**values, **pace})
-        self._waited, self._since, self._steps = 0.0, now, 0

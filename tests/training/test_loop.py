@@ -152,6 +152,32 @@ def test_metrics_of_every_step_in_order(at_once):
     assert recorder.lines[1][1]["model/loss"] == logged[4]["model/loss"]
 
 
+def test_lines_of_one_execution_have_its_pace():
+    recorder = Recorder()
+    fit(steps=16, steps_per_execution=8, writers=[recorder], log_every=2)
+    paces = [values["steps_per_second"] for _, values in recorder.lines]
+    assert len(paces) == 8
+    assert paces[:4] == paces[:1] * 4 and paces[4:] == paces[4:5] * 4
+
+
+def test_a_run_killed_in_a_hook_comes_back_to_it(tmp_path):
+    """What hooks make of a saved step is there, or is made again."""
+    acted = []
+
+    def killed(state):
+        raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(steps=9, checkpoints=checkpoints, checkpoint_every=3, hooks=[Hook(6, killed)])
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    hook = Hook(6, lambda state: acted.append(int(state.step)))
+    fit(steps=9, checkpoints=checkpoints, checkpoint_every=3, hooks=[hook])
+    checkpoints.close()
+    assert acted == [6, 9]
+
+
 @at_once
 def test_a_non_finite_step_is_named_and_never_saved(tmp_path, at_once):
     fitted = functools.partial(fit, steps_per_execution=at_once)
