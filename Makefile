@@ -26,7 +26,7 @@ test: setup  ## the fast suite
 test-slow: setup  ## the long tests: kills at random, whole protocols
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -q -m slow
 
-setup-aot: .venv-aot/installed  ## install those compilers into .venv-aot, 3 GB
+setup-aot: .venv-aot/installed  ## install the compilers of kernels into .venv-aot, 3 GB
 
 test-aot: setup-aot  ## compile every kernel for TPUs and GPUs that are not here
 	JAX_PLATFORMS=cpu .venv-aot/bin/python -m pytest -q -m aot

@@ -2,7 +2,7 @@
 
 python -m launch.profile --loop --config=configs/ddpm.py:digits
 python -m launch.profile --step --config=configs/ddpm.py:digits
-python -m launch.profile --kernel=attention --target=cpu
+python -m launch.profile --kernel=attention --target=cpu --peers
 .venv-aot/bin/python -m launch.profile --kernel=attention --target=tpu-v5e [--shapes=forward_2048]
 .venv-aot/bin/python -m launch.profile --write_report [--target=device] [--kernel=attention]
 
@@ -11,7 +11,7 @@ python -m launch.profile --kernel=attention --target=cpu
 kernel's cases against theirs: timed where the device is (cpu, device), else with the compiler's
 report; --write_report puts those of all kernels, or of one, into kernels/REPORT.md. Tables go to
 --out as Markdown and JSON; --json prints the JSON. `make setup-aot` makes .venv-aot, which has the
-compilers and the kernels of others that --peers times as well.
+compilers, and tokamax, whose kernels --peers times beside jax.nn's.
 """
 
 import json

@@ -144,8 +144,8 @@ class Experiment:
         check_batch(self.batch_size, own["mesh"].shape)
         if own["steps_per_execution"] > 1 and self.train_data.fits_on_device:
             own["examples"] = self.train_data.arrays()
-            return train(self.method, self.places(), example=self.example(), **own)
-        return train(self.method, self.iterator(), example=self.example(), **own)
+        stream = self.iterator(gathered="examples" not in own)
+        return train(self.method, stream, example=self.example(), **own)
 
     def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
         """Keyword arguments for `method.sample`: the config's, with `options` before them.
@@ -162,21 +162,16 @@ class Experiment:
             own["batch"] = pipelines.rows(self.test_data, range(first, first + own["count"]))
         return own
 
-    def iterator(self) -> Iterator[Batch]:
-        """The endless, shuffled stream of training batches."""
-        return pipelines.train_iterator(self.train_data, **self._order())
-
-    def places(self) -> Iterator[Places]:
-        """The places of that stream's examples in the training set, (b,) a batch."""
-        return pipelines.place_iterator(self.train_data, **self._order())
-
-    def _order(self) -> dict[str, int]:
-        return {
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "process_index": jax.process_index(),
-            "process_count": jax.process_count(),
-        }
+    def iterator(self, *, gathered: bool = True) -> Iterator[Batch | Places]:
+        """The endless, shuffled stream of training batches, or of their examples' places."""
+        return pipelines.train_iterator(
+            self.train_data,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            gathered=gathered,
+        )
 
 
 def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experiment:

@@ -13,6 +13,7 @@ from research.data.datasets import EpisodeSet
 from research.data.examples import Dataset, InMemory
 from research.errors import InputError
 from research.experiment import build, by_role
+from research.training import execution
 
 
 def name_of(config, section):
@@ -87,10 +88,10 @@ def test_a_small_set_is_kept_on_the_devices_by_several_steps_at_once(monkeypatch
 
     one_by_one = trained(1)
     with monkeypatch.context() as patched:
-        patched.setattr(pipelines, "train_iterator", None)
+        patched.setattr(pipelines, "_gather", None)
         kept = trained(2)
-    monkeypatch.setattr(pipelines, "place_iterator", None)
     monkeypatch.setattr(Dataset, "fits_on_device", False)
+    monkeypatch.setattr(execution, "rows", None)
     streamed = trained(2)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
     jax.tree.map(close, kept, streamed)

@@ -18,8 +18,11 @@ def train_iterator(
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
+    gathered: bool = True,
 ) -> grain.DatasetIterator:
     """Shuffled batches without end: the fields of `dataset`, each (b, ...).
+
+    Not `gathered`, a batch is the places of its examples in `dataset`, int32 (b,), of at most 2^31.
 
     The epochs, each in an order of its own drawn from (seed, epoch), are laid end to end and cut
     into global batches of `batch_size`; a batch may lie over the seam of two epochs, so none of an
@@ -33,25 +36,31 @@ def train_iterator(
     Raises:
       InputError: the batch size is not positive or not divisible by `process_count`.
     """
-    places = _endless_places(len(dataset), batch_size, seed, process_index, process_count)
+    _check_batch_size(batch_size)
+    if batch_size % process_count:
+        raise InputError(
+            f"batch_size {batch_size} is not divisible by the {process_count} processes"
+        )
+    part = batch_size // process_count
+    size = len(dataset)
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(size)
+
+    def batch(index: int) -> dict[str, np.ndarray] | np.ndarray:
+        start = index * batch_size + process_index * part
+        stop = start + part
+        epochs = range(start // size, (stop - 1) // size + 1)
+        pieces = [order(e)[max(start - e * size, 0) : stop - e * size] for e in epochs]
+        places = np.concatenate(pieces)
+        return _gather(dataset, places) if gathered else places.astype(np.int32)
+
     # A gather in memory takes less time than handing it over from a thread.
-    threads = 0 if dataset.fits_in_memory else 16
+    threads = 16 if gathered and not dataset.fits_in_memory else 0
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    return iter(places.map(functools.partial(_gather, dataset)).to_iter_dataset(ahead))
-
-
-def place_iterator(
-    dataset: Dataset,
-    *,
-    batch_size: int,
-    seed: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> grain.DatasetIterator:
-    """The batches of `train_iterator` as places in `dataset`, int32 (b,), with the same states."""
-    places = _endless_places(len(dataset), batch_size, seed, process_index, process_count)
-    narrow = places.map(lambda wide: wide.astype(np.int32))
-    return iter(narrow.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
+    endless = grain.MapDataset.range(sys.maxsize // batch_size - 1).map(batch)
+    return iter(endless.to_iter_dataset(ahead))
 
 
 def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -77,31 +86,6 @@ def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarr
 def rows(dataset: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
     """The fields of the examples at `indices`, each (B, ...); after the last comes the first."""
     return _gather(dataset, np.asarray(indices) % len(dataset))
-
-
-def _endless_places(
-    size: int, batch_size: int, seed: int, process_index: int, process_count: int
-) -> grain.MapDataset:
-    """Process `process_index`'s places, (b,) of `size` examples, of every global batch."""
-    _check_batch_size(batch_size)
-    if batch_size % process_count:
-        raise InputError(
-            f"batch_size {batch_size} is not divisible by the {process_count} processes"
-        )
-    part = batch_size // process_count
-
-    @functools.lru_cache(maxsize=2)
-    def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng((seed, epoch)).permutation(size)
-
-    def places(index: int) -> np.ndarray:
-        start = index * batch_size + process_index * part
-        stop = start + part
-        epochs = range(start // size, (stop - 1) // size + 1)
-        pieces = [order(e)[max(start - e * size, 0) : stop - e * size] for e in epochs]
-        return np.concatenate(pieces)
-
-    return grain.MapDataset.range(sys.maxsize // batch_size - 1).map(places)
 
 
 def _gather(dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:

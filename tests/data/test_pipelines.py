@@ -110,8 +110,8 @@ def test_orbax_saves_the_iterator(tmp_path):
 def test_places_are_those_of_the_batches_and_share_their_states(taken):
     options = {"batch_size": 12, "seed": 3, "process_index": 1, "process_count": 2}
     batches, places = (
-        make(numbered(50, in_memory=True), **options)
-        for make in (pipelines.train_iterator, pipelines.place_iterator)
+        pipelines.train_iterator(numbered(50, in_memory=True), gathered=gathered, **options)
+        for gathered in (True, False)
     )
     for _ in range(taken):
         next(batches)

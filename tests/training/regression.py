@@ -75,15 +75,14 @@ def kept():
     batches = [batch for batch, _ in zip(iterator(), range(30), strict=False)]
     examples = {name: np.concatenate([batch[name] for batch in batches]) for name in "xy"}
     places = lambda index: np.arange(8, dtype=np.int32) + 8 * index  # noqa: E731
-    return {"examples": examples}, iter(grain.MapDataset.range(30).map(places).to_iter_dataset())
+    return examples, iter(grain.MapDataset.range(30).map(places).to_iter_dataset())
 
 
 def fit(*, steps, poison_at=None, on_devices=False, **kwargs):
     """Trains the regression; `on_devices` keeps its examples there. The rest goes to the loop."""
     stream = iterator(poison_at=poison_at)
     if on_devices:
-        examples, stream = kept()
-        kwargs |= examples
+        kwargs["examples"], stream = kept()
     example = {"x": np.zeros((8, 4), np.float32), "y": np.zeros(8, np.float32)}
     return train(
         kwargs.pop("method", Regression()),
