@@ -66,9 +66,12 @@ def together(seed: int, seeds: int) -> tuple[int, ...]:
 
 @functools.cache
 def history(row: Row, seeds: tuple[int, ...]) -> Float[np.ndarray, "epochs seeds 3"]:
-    """`SCORES` of the seeds after every epoch, trained from where the last call was stopped."""
+    """`SCORES` of the seeds after every epoch, trained from where the last call was stopped.
+
+    No step depends on how many epochs there will be: a longer row goes on with a shorter one's.
+    """
     named_seeds = "-".join(map(str, seeds))
-    path = RUNS / f"{row.mixture}-packing{row.packing}-{row.epochs}epochs-seed{named_seeds}.npz"
+    path = RUNS / f"{row.mixture}-packing{row.packing}-seed{named_seeds}.npz"
     rngs = jax.vmap(jax.random.key)(jnp.array(seeds))
     packs = jnp.stack([training_packs(row, seed) for seed in seeds])
     train = jax.jit(functools.partial(all_epochs, row.method), donate_argnums=0)
@@ -83,7 +86,7 @@ def history(row: Row, seeds: tuple[int, ...]) -> Float[np.ndarray, "epochs seeds
         write(path, states, found)
         means = " ".join(f"{x:.3g}" for x in np.mean(found[-1], axis=0))
         print(f"{path.stem} epoch {epoch_index + 1}: {', '.join(SCORES)} {means}", file=sys.stderr)
-    return np.asarray(found)
+    return np.asarray(found[: row.epochs])
 
 
 def training_packs(row: Row, seed: int) -> Float[Array, "N D"]:
