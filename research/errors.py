@@ -8,6 +8,13 @@ class InputError(Exception):
     """Bad input. The message says what is wrong, where, and what is allowed, in one line."""
 
 
+def check_least(least: int, **values: int) -> None:
+    """Raises InputError where one of `values`, each by its name, is less than `least`."""
+    for name, value in values.items():
+        if value < least:
+            raise InputError(f"{name} is {value}; {least} is the least")
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Ends an error message: the allowed names nearest to `name`, or all of them if none is."""
     allowed = sorted(allowed)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
@@ -103,6 +104,16 @@ SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
     *("sample", "evaluate"),
 )
+# What no part of an experiment checks itself.
+LEAST = {
+    "seed": 0,
+    "steps": 0,
+    "checkpoint.every_steps": 0,
+    "log.every_steps": 0,
+    "sample.every_steps": 0,
+    "sample.count": 0,
+    "evaluate.batch_size": 1,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,11 +192,9 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     With a section `lora` only adapters are learned, of the method's parameters.
 
     Raises:
-      InputError: a section or an argument is missing, unknown or of the wrong type.
+      InputError: a section or an argument is missing, unknown, of the wrong type or too small.
     """
-    missing = [name for name in (*SECTIONS, "seed", "steps") if name not in config]
-    if missing:
-        raise InputError(f"the config lacks {', '.join(missing)}")
+    check_numbers(config)
     options = {key: v for key, v in config.data.items() if key not in ("name", "batch_size")}
     load = functools.partial(datasets.load, config.data.name, files=files, **options)
     train_data = load(split="train")
@@ -214,6 +223,17 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         sample=config.sample.to_dict(),
         evaluate=config.evaluate.to_dict(),
     )
+
+
+def check_numbers(config: ConfigDict) -> None:
+    """Raises InputError where a section or a number of `LEAST` is missing, or one is too small."""
+    numbers = flatten_dict(config.to_dict(), sep=".")
+    missing = [name for name in SECTIONS if name not in config]
+    missing += [path for path in LEAST if path not in numbers]
+    if missing:
+        raise InputError(f"the config lacks {', '.join(missing)}")
+    for path, least in LEAST.items():
+        check_least(least, **{path: numbers[path]})
 
 
 def by_role(
@@ -251,11 +271,16 @@ def construct(
     """`make(**arguments)`, with those of `given` that it takes.
 
     Raises:
-      InputError: an argument `make` does not take, with the nearest ones it does.
+      InputError: an argument `make` does not take, with the nearest ones it does, or one it needs
+        is missing.
     """
     taken = inspect.signature(make).parameters
     for name in arguments:
         if name not in taken:
             raise InputError(f"{section}.{name} is unknown; {nearest(name, taken)}")
     fitting = {name: value for name, value in (given or {}).items() if name in taken}
-    return make(**(fitting | dict(arguments)))
+    arguments = fitting | dict(arguments)
+    required = [name for name, parameter in taken.items() if parameter.default is parameter.empty]
+    if missing := [name for name in required if name not in arguments]:
+        raise InputError(f"{section} lacks {', '.join(missing)}")
+    return make(**arguments)

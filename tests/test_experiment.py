@@ -47,6 +47,34 @@ def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, messa
         build(config)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("seed", -1, "seed is -1; 0 is the least"),
+        ("checkpoint.every_steps", -1, "checkpoint.every_steps is -1; 0 is the least"),
+        ("evaluate.batch_size", 0, "evaluate.batch_size is 0; 1 is the least"),
+        ("mesh.fsdp", 0, "mesh.fsdp is 0; 1 is the least"),
+        ("method.minibatches", 0, "minibatches is 0; 1 is the least"),
+        ("method.epochs", 0, "epochs is 0; 1 is the least"),
+        ("method.kl_target", 0.01, "kl_target=0.01 adapts kl_weight.*above 0"),
+        ("optimizer.learning_rate", None, "optimizer lacks learning_rate"),
+        ("log.every_steps", None, "the config lacks log.every_steps"),
+        ("mesh", None, "the config lacks mesh"),
+    ],
+)
+def test_a_number_that_is_too_small_or_missing_is_named(path, value, message):
+    config = load_config("configs/ppo.py:cartpole_debug")
+    *sections, key = path.split(".")
+    with config.unlocked():
+        part = functools.reduce(lambda part, name: part[name], sections, config)
+        if value is None:
+            del part[key]
+        else:
+            part[key] = value
+    with pytest.raises(InputError, match=message):
+        build(config)
+
+
 def test_a_locked_config_is_built_and_left_as_it_was():
     """As flags give it."""
     config = load_config("configs/classifier.py:digits_debug").lock()
@@ -70,7 +98,7 @@ def test_what_is_drawn_after_examples_is_given_those_of_the_test_set():
 def test_another_strategy_of_writing_is_not_given_the_configs_settings():
     config = load_config("configs/gpt.py:shakespeare_char_debug")
     with config.unlocked():
-        config.sample = dict(count=2, new_tokens=8, strategy="beam", beams=3)
+        config.sample = dict(every_steps=0, count=2, new_tokens=8, strategy="beam", beams=3)
     writer = build(config)
     assert writer.sample_options()["beams"] == 3
     assert writer.sample_options(strategy="beam", length_penalty=1.0)["beams"] == 3

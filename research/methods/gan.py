@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from research.data.mixtures import Mixture
 from research.data.scaling import scaled
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.evaluation.modes import DEVIATIONS
 from research.methods.gan_losses import LOSSES, Score, gradient_penalty, packed, r1
 from research.methods.labels import drawn_labels
@@ -59,6 +59,7 @@ class GAN(Method):
         gradient_penalty: float = 0.0,
         num_classes: int = 0,
     ):
+        check_least(1, n_critic=n_critic, packing=packing)
         if loss not in LOSSES:
             raise InputError(f"no loss {loss!r}; {nearest(loss, LOSSES)}")
         if play not in ("alternating", "simultaneous"):

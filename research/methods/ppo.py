@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from research.environments.environment import Environment
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.methods.advantages import generalized_advantages
 from research.methods.policies import Policy, noise, policy
 from research.methods.rollouts import Act, Episodes, begin, film, rollout, whole_episodes
@@ -49,6 +49,11 @@ class PPO(Method):
         value_weight: float = 0.5,
         reward_scale: float = 1.0,
     ):
+        check_least(1, rollout_steps=rollout_steps, epochs=epochs, minibatches=minibatches)
+        if kl_target is not None and not kl_weight:
+            raise InputError(
+                f"kl_target={kl_target} adapts kl_weight by factors of 2: it must start above 0"
+            )
         self.network, self.optimizer, self.environment = network, optimizer, environment
         self.rollout_steps, self.epochs, self.minibatches = rollout_steps, epochs, minibatches
         self.discount, self.decay, self.clip = discount, decay, clip

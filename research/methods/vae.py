@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from research.data import pipelines
 from research.data.examples import Dataset
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.methods.importance_bounds import (
     BOUNDS,
     Terms,
@@ -56,8 +56,7 @@ class VAE(LatentVariable):
     ):
         if bound not in BOUNDS:
             raise InputError(f"no bound {bound!r}; {nearest(bound, BOUNDS)}")
-        if min(k, evaluation_samples) < 1:
-            raise InputError(f"k is {k}, evaluation_samples {evaluation_samples}; 1 is the least")
+        check_least(1, k=k, evaluation_samples=evaluation_samples)
         self.encoder, self.decoder = networks["encoder"], networks["decoder"]
         self.optimizer = optimizer
         self.image_shape = tuple(image_shape)

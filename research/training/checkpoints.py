@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_utils
 
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.training.state import TrainState
 
 SEAL = "SHA256SUMS"
@@ -31,8 +31,7 @@ class Checkpoints:
     def __init__(
         self, directory: pathlib.Path, *, keep: int, report: Callable[[str], None] = print
     ):
-        if keep < 1:
-            raise InputError(f"checkpoint.keep is {keep}; 1 is the least")
+        check_least(1, **{"checkpoint.keep": keep})
         self._directory = directory.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
         for step, reason in damaged_steps(self._directory).items():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from research.errors import InputError
+from research.errors import check_least
 from research.training.method import Method
 from research.training.rng import named
 from research.training.sharding import Rules, batch_sharding, put_batch, state_shardings
@@ -39,8 +39,7 @@ def execution(
     Raises:
       InputError: `steps_per_execution` is less than 1.
     """
-    if steps_per_execution < 1:
-        raise InputError(f"steps_per_execution is {steps_per_execution}; 1 is the least")
+    check_least(1, steps_per_execution=steps_per_execution)
     if steps_per_execution == 1 and examples is None:
         step, sharding = compiled_step(method, mesh, layout), batch_sharding(mesh)
         return lambda state, batches, rng: step(state, put_batch(batches[0], sharding), rng)

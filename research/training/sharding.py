@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from research.errors import InputError
+from research.errors import InputError, check_least
 
 AXES = ("data", "fsdp", "tensor")
 Rules = Sequence[tuple[str, Sequence[str | None]]]
@@ -17,8 +17,9 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     """A mesh of all devices with axes data, fsdp and tensor; `data=-1` takes what is left.
 
     Raises:
-      InputError: the axes' product is not the number of devices.
+      InputError: an axis is less than 1, or the axes' product is not the number of devices.
     """
+    check_least(1, **{"mesh.fsdp": fsdp, "mesh.tensor": tensor})
     count = jax.device_count()
     if data == -1:
         data = max(count // (fsdp * tensor), 1)

@@ -211,6 +211,7 @@ def test_a_nan_in_the_critic_ends_in_one_line_and_the_last_good_checkpoint(tmp_p
     [
         ({"loss": "hing"}, "no loss 'hing'; nearest: hinge"),
         ({"play": "together"}, "no play 'together'"),
+        ({"n_critic": 0}, "n_critic is 0; 1 is the least"),
         ({"play": "simultaneous", "n_critic": 2}, "n_critic is 2"),
         ({"packing": 2, "num_classes": 3}, "packing 2 needs num_classes=0"),
         ({"networks": {"critic": None}}, "network has critic; allowed: discriminator, generator"),
