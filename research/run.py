@@ -26,6 +26,7 @@ from research.training.logs import (
 from research.training.loop import Hook
 from research.training.manifest import manifest, write_json
 from research.training.rng import named
+from research.training.sharding import axes_here
 from research.training.state import TrainState, sha256
 from research.training.types import Rng
 
@@ -85,13 +86,17 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
 def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
     """The experiment that made `workdir` and its newest good state.
 
+    Of a run on other devices than there are here, each has the whole state.
+
     Raises:
       InputError: the directory holds no run, or no whole checkpoint.
     """
     path = workdir / "config.json"
     if not path.exists():
         raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
-    experiment = build(ConfigDict(json.loads(path.read_text())), files=workdir)
+    config = ConfigDict(json.loads(path.read_text()))
+    config.mesh = ConfigDict(axes_here(config.mesh.to_dict()))
+    experiment = build(config, files=workdir)
     return experiment, checkpointing.load(workdir / "checkpoints", experiment.layout())
 
 

@@ -6,7 +6,7 @@ import jax
 
 from research.experiment import Experiment
 from research.training.execution import compiled_step, initial_state
-from research.training.sharding import batch_sharding, put_batch
+from research.training.sharding import batch_sharding, check_batch, put_batch
 from research.training.state import TrainState
 from research.training.types import Rng
 
@@ -21,6 +21,8 @@ class BareStep(NamedTuple):
 
 
 def bare_step(experiment: Experiment) -> BareStep:
+    """Raises InputError where the devices don't divide the batch."""
+    check_batch(experiment.batch_size, experiment.mesh.shape)
     rng = jax.random.key(experiment.seed)
     layout = experiment.layout()
     return BareStep(

@@ -51,6 +51,7 @@ class LanguageModel(TextWriter, TextRanker):
         self.length = length
         self.packed = packed
         self.bytes_per_token = bytes_per_token
+        self._nats = jax.jit(lambda params, batch: self.per_token(params, batch)[0])
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
         return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
@@ -111,8 +112,7 @@ class LanguageModel(TextWriter, TextRanker):
         Raises InputError for a text that alone exceeds the context.
         """
         tokens = [(self.ids(prompt), self.tokenizer.encode(x).tolist()) for prompt, x in pairs]
-        params = averaged(state, "model")
-        per_token = jax.jit(lambda batch: self.per_token(params, batch)[0])
+        per_token = functools.partial(self._nats, averaged(state, "model"))
         return text_likelihoods.log_likelihoods(per_token, tokens, length=self.length)
 
     def sample(

@@ -116,10 +116,12 @@ def damaged_steps(directory: pathlib.Path) -> dict[int, str]:
 def file_hashes(directory: pathlib.Path) -> dict[str, str]:
     """SHA-256 of each item's files; Orbax's own note beside the items may still change."""
     files = sorted(path for path in directory.glob("*/**/*") if path.is_file())
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
+    return {str(path.relative_to(directory)): sha256(path) for path in files}
+
+
+def sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

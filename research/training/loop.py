@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -19,7 +20,7 @@ from research.training.logs import Writer
 from research.training.method import Method
 from research.training.sharding import Rules
 from research.training.state import TrainState
-from research.training.types import Batch, Metrics, Places
+from research.training.types import Batch, Metrics, Params, Places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,8 @@ def train(
       rules: (pattern, axes) pairs, as `sharding.state_shardings` reads them.
 
     Raises:
-      InputError: a metric is not finite. Nothing of that step is saved.
+      InputError: a metric, or a parameter that would be saved, is not finite. Nothing of that step
+        is saved.
     """
     rng = jax.random.key(seed)
     layout = state_layout(method, example=example, mesh=mesh, rules=rules)
@@ -97,6 +99,7 @@ def train(
             if due or saves or is_last:
                 meter.report(*pending)
                 pending = None
+                meter.check_params(step, state.params)
             # A step that is saved has had its hooks: a resumed run doesn't come back to it.
             for hook in due:
                 hook.act(state)
@@ -156,16 +159,29 @@ class _Meter:
         pace = {"steps_per_second": self._steps / elapsed, "data_wait": self._waited / elapsed}
         for place, step in enumerate(steps):
             values = {name: float(value[place]) for name, value in fetched.items()}
-            self._check(step, values)
+            bad = [f"{name} is {x}" for name, x in values.items() if not math.isfinite(x)]
+            if bad:
+                raise self._bad_step(step, ", ".join(bad))
             if is_due(step, self._log_every, last=step == self._last):
                 for writer in self._writers:
                     writer.scalars(step, {**values, **pace})
                 self._waited, self._since, self._steps = 0.0, now, 0
 
-    def _check(self, step: int, values: Mapping[str, float]) -> None:
-        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    def check_params(self, step: int, params: Params) -> None:
+        """Metrics are of the parameters before a step; these are those after it."""
+        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(_are_finite(params)))
+        bad = [path for path, is_finite in leaves if not is_finite]
         if bad:
-            raise InputError(
-                f"{', '.join(bad)} at step {step} (batch {step - 1} of seed {self._seed}); "
-                "nothing of this step is saved, the checkpoints hold good steps only"
-            )
+            first = jax.tree_util.keystr(bad[0], simple=True, separator="/")
+            raise self._bad_step(step, f"{len(bad)} parameters are not finite, {first} the first")
+
+    def _bad_step(self, step: int, what: str) -> InputError:
+        return InputError(
+            f"{what} at step {step} (batch {step - 1} of seed {self._seed}); nothing of this step "
+            "is saved, the checkpoints hold good steps only"
+        )
+
+
+@jax.jit
+def _are_finite(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.all(jnp.isfinite(leaf)), tree)

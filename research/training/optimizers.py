@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.training.state import TrainState
 from research.training.types import Params
 
@@ -38,7 +38,8 @@ def optimizer(
       name: adam, adamw, sgd, rmsprop (PyTorch's, of decay b2), lion or adafactor. Decay is
         decoupled (1711.05101) for each, so adam with a weight decay is adamw.
       learning_rate: the schedule's peak.
-      total_steps: where a cosine schedule ends, in optimizer steps.
+      total_steps: where a cosine schedule ends, as `warmup_steps` in gradients: a train step has
+        one, but PPO one of each epoch's minibatches, and a critic `n_critic`.
       schedule: constant or cosine, after `warmup_steps` of linear warm-up; the cosine ends at
         `final_rate` of the peak.
       clip_norm: the gradient's largest global norm.
@@ -47,6 +48,7 @@ def optimizer(
       accumulate: gradients averaged over this many steps before one move.
       ema_decay: decay of the average that `averaged` returns; None keeps none.
     """
+    check_least(1, accumulate=accumulate)
     directions: dict[str, Callable[[], optax.GradientTransformation]] = {
         "adam": lambda: optax.scale_by_adam(b1, b2, eps),
         "adamw": lambda: optax.scale_by_adam(b1, b2, eps),
@@ -62,8 +64,8 @@ def optimizer(
     rate = learning_rate_schedule(
         schedule,
         peak=learning_rate,
-        warmup_steps=warmup_steps,
-        total_steps=total_steps,
+        warmup_steps=warmup_steps // accumulate,
+        total_steps=total_steps // accumulate,
         final_rate=final_rate,
     )
     links = [

@@ -31,6 +31,15 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
 
 
+def axes_here(axes: Mapping[str, int]) -> Mapping[str, int]:
+    """A mesh's `axes` if this machine's devices make it, else those of all devices as `data`."""
+    try:
+        make_mesh(**axes)
+    except InputError:
+        return {"data": -1, "fsdp": 1, "tensor": 1}
+    return axes
+
+
 def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
     """A sharding for each leaf of `state` (arrays or shapes).
 

@@ -1,5 +1,7 @@
 """Language models: what is counted, what an example weighs, and texts written on."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,6 +85,16 @@ def test_a_text_after_a_prompt_is_as_likely_as_its_tokens_one_by_one(packed):
     logits = model.logits(state.params["model"], dict(tokens=tokens, **fields))[0]
     picked = jax.nn.log_softmax(logits)[jnp.arange(5), jnp.asarray(ids[1:])]
     assert alone == pytest.approx(float(picked.sum()), rel=1e-5)
+
+
+def test_likelihoods_are_compiled_once_for_all_weights(monkeypatch):
+    model = method()
+    state = model.init(jax.random.key(0), {"tokens": jnp.zeros((1, 17), jnp.int32)})
+    before = model.log_likelihoods(state, [("to", "be")])
+    monkeypatch.setattr(model, "per_token", None)
+    other = dataclasses.replace(state, params=jax.tree.map(lambda x: 2 * x, state.params))
+    assert model.log_likelihoods(state, [("to", "be")]) == before
+    assert model.log_likelihoods(other, [("to", "be")]) != before
 
 
 def test_of_a_long_prompt_the_context_sees_the_end():

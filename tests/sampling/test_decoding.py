@@ -213,10 +213,20 @@ def test_a_text_may_fill_the_context():
     )
 
 
-def test_weights_that_are_not_finite_are_named():
+@pytest.mark.parametrize("strategy", ["nucleus", "greedy", "beam", "contrastive"])
+def test_weights_that_are_not_finite_are_named(strategy):
     broken = jax.tree.map(lambda leaf: leaf * np.nan, PARAMS)
     with pytest.raises(InputError, match="prompt 0: the model's logits are not finite"):
-        run([[1]], "nucleus", params=broken)
+        run([[1]], strategy, params=broken)
+
+
+@pytest.mark.parametrize("strategy", ["nucleus", "greedy", "beam", "contrastive"])
+def test_what_diverges_on_the_way_is_named(strategy):
+    """Of two prompts the one whose second token has no finite logits."""
+    broken = PARAMS | {"hidden": PARAMS["hidden"].at[2].set(np.nan)}
+    for texts, bad in (([[1], [2]], 1), ([[2], [1]], 0)):
+        with pytest.raises(InputError, match=f"prompt {bad}: the model's logits are not finite"):
+            run(texts, strategy, new_tokens=2, params=broken)
 
 
 ALL = grammar([dict.fromkeys(range(V), 0)], {0}, V + 1, end=0)

@@ -5,11 +5,13 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from research.errors import InputError
-from research.training.checkpoints import Checkpoints
+from research.training.checkpoints import Checkpoints, steps
 from research.training.logs import Writer
 from research.training.loop import Hook
 from research.training.optimizers import averaged
@@ -190,6 +192,24 @@ def test_a_non_finite_step_is_named_and_never_saved(tmp_path, at_once):
     resumed = fitted(steps=6, checkpoints=good)
     good.close()
     assert sha256(resumed) == sha256(fitted(steps=6))
+
+
+class OnePlayer(Regression):
+    def objectives(self):
+        return super().objectives()[:1]
+
+
+@at_once
+def test_parameters_that_are_not_finite_are_named_and_never_saved(tmp_path, at_once):
+    """Step 6 has finite metrics, and an update of infinity."""
+    rate = lambda moves: jnp.where(moves == 5, jnp.inf, 0.01)  # noqa: E731
+    method = OnePlayer(optax.sgd(rate))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=9)
+    options = dict(method=method, checkpoints=checkpoints, checkpoint_every=3)
+    with pytest.raises(InputError, match=r"2 parameters are.*, model/v the first at step 6 "):
+        fit(steps=20, steps_per_execution=at_once, **options)
+    checkpoints.close()
+    assert steps(tmp_path / "checkpoints") == [3]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,5 +1,7 @@
 """Optimizers: each direction descends, and every link does what its argument says."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +77,16 @@ def test_accumulation_is_the_mean_gradient_and_counts_one_move():
     np.testing.assert_allclose(params["dense"]["bias"], 2 - 0.1 * 2, rtol=1e-6)
     leaves = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, EmaState))
     assert [int(leaf.moves) for leaf in leaves if isinstance(leaf, EmaState)] == [1]
+
+
+def test_a_schedule_of_accumulated_gradients_ends_with_them():
+    """Of eight gradients in pairs: a warm-up of one pair, then a cosine of three."""
+    schedule = dict(schedule="cosine", warmup_steps=2, total_steps=8)
+    plain = dict(learning_rate=0.1, momentum=0.0)
+    chain = optimizer("sgd", accumulate=2, **plain, **schedule)
+    params, _ = moved(chain, ones, steps=8)
+    rates = [0.0, *(0.05 * (1 + math.cos(math.pi * n / 3)) for n in range(3))]
+    np.testing.assert_allclose(params["dense"]["bias"], 2 - sum(rates), rtol=1e-6)
 
 
 def test_ema_is_the_warmed_recursion_over_moved_parameters():

@@ -68,7 +68,8 @@ def search(
     """The text Y of highest log P(Y | X) / lp(Y) that the beams meet (GNMT, 1609.08144, eq. 14).
 
     Y ends with the end token, or has `new_tokens`. A prompt's search stops once its beginnings,
-    whose log-probabilities only fall, can't become better than what it has.
+    whose log-probabilities only fall, can't become better than what it has. Where logits were NaN,
+    log-probabilities are.
     """
     batch, beams, _ = progress.tokens_BxKxC.shape
 
@@ -110,7 +111,10 @@ def search(
         return (carry[1].step < new_tokens) & jnp.any(jnp.isfinite(carry[1].totals_BxK))
 
     cache, progress = jax.lax.while_loop(going, step, (cache, progress))
-    return cache, kept(progress, progress.totals_BxK, progress.step, alpha)
+    progress = kept(progress, progress.totals_BxK, progress.step, alpha)
+    found_B, log_probs_BxC = jnp.isfinite(progress.best_B), progress.text.log_probs_BxC
+    text = progress.text._replace(log_probs_BxC=jnp.where(found_B[:, None], log_probs_BxC, jnp.nan))
+    return cache, progress._replace(text=text)
 
 
 def ended(

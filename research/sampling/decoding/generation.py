@@ -113,7 +113,7 @@ def blocks(session: Session, new_tokens: int, block: int) -> Iterator[list[np.nd
 def on_host(text: Text, new_tokens: int) -> Continuation:
     """Copies, for the device's arrays are given to the next block."""
     tokens_BxC, log_probs_BxC, lengths_B, _ = (np.array(array) for array in text)
-    diverged_B = np.any(tokens_BxC < 0, axis=1)
+    diverged_B = np.any(np.isnan(log_probs_BxC), axis=1)
     if np.any(diverged_B):
         raise InputError(f"prompt {np.argmax(diverged_B)}: the model's logits are not finite")
     return Continuation(tokens_BxC[:, :new_tokens], lengths_B, log_probs_BxC[:, :new_tokens])
