@@ -37,6 +37,7 @@ generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
 
 ± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,
 table or repository; [M]: from memory. A distance in other features than Inception's is not an FID.
+A page's times are of cores with nothing beside; `seconds` in results.json are often of busy ones.
 """
 
 
