@@ -8,4 +8,6 @@ FAMILIES = (
     "configs/gan.py:ring_debug",
     "configs/ppo.py:cartpole_debug",
     TEXT,
+    "configs/word2vec.py:skipgram_debug",
+    "configs/minilm.py:gloss_categories_lora_debug",
 )
