@@ -43,7 +43,7 @@ def ring() -> ConfigDict:
             checkpoint=dict(every_steps=5000, keep=2),
             log=dict(every_steps=100),
             sample=dict(every_steps=5000, count=2500),
-            evaluate=dict(count=2500, batch_size=2500),
+            evaluate=dict(count=2500, batch_size=2400),  # whole packs of 2, 3 and 4
         )
     )
 

@@ -9,6 +9,8 @@ A batch is what the environments' next episodes are made with, one environment a
 `_debug` form of two steps.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from research.configuration import split_variant
@@ -91,13 +93,13 @@ def emoji() -> ConfigDict:
     config.update(steps=150)
     config.data.name = "emoji"
     config.environment.paper = 1.0
-    config.optimizer.total_steps = updates(config)
     return config
 
 
-def updates(config: ConfigDict) -> int:
-    """How often the optimizer moves in all."""
-    return config.steps * config.method.epochs * config.method.minibatches
+def updates(config: ConfigDict) -> Any:
+    """How often the optimizer moves in all, whatever flags say of steps, epochs and minibatches."""
+    parts = config.method.get_ref("epochs") * config.method.get_ref("minibatches")
+    return config.get_ref("steps") * parts
 
 
 def rejax() -> ConfigDict:

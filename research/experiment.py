@@ -21,7 +21,7 @@ from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.methods.gan import GAN
 from research.methods.language_model import LanguageModel
-from research.methods.lora import LoRA
+from research.methods.lora import lora_of
 from research.methods.masked_diffusion import MaskedDiffusion
 from research.methods.masked_language_model import MaskedLanguageModel
 from research.methods.ppo import PPO
@@ -197,8 +197,8 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     check_numbers(config)
     options = {key: v for key, v in config.data.items() if key not in ("name", "batch_size")}
     load = functools.partial(datasets.load, config.data.name, files=files, **options)
-    train_data = load(split="train")
-    given = train_data.traits()
+    train_data, test_data = load(split="train"), load(split="test")
+    given = train_data.traits() | test_data.test_traits()
     if "environment" in config:
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
         given |= environment.traits() | {"environment": environment}
@@ -207,11 +207,11 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     given |= by_role("optimizer", config.optimizer, make_optimizer)
     method = choose(METHODS, config.method, "method", given=given)
     if "lora" in config:
-        method = construct(LoRA, config.lora, "lora", given={"method": method})
+        method = construct(lora_of(method), config.lora, "lora", given={"method": method})
     return Experiment(
         method=method,
         train_data=train_data,
-        test_data=load(split="test"),
+        test_data=test_data,
         batch_size=config.data.batch_size,
         mesh=construct(make_mesh, config.mesh, "mesh"),
         rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],

@@ -30,6 +30,9 @@ from research.training.sharding import axes_here
 from research.training.state import TrainState, sha256
 from research.training.types import Rng
 
+# Sections of a config that no training depends on: they may change from one start to the next.
+WATCHING = ("checkpoint", "log", "sample", "evaluate")
+
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     """Trains `config` in `workdir`, from where the last run of the same config there stopped.
@@ -39,7 +42,8 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     where texts are learned.
 
     Raises:
-      InputError: the directory was made by another config, or its checkpoint by other code.
+      InputError: the directory was made by a config that trains otherwise, or its checkpoint by
+        other code.
     """
     experiment = build(config, files=workdir)
     claim_directory(workdir, config)
@@ -165,7 +169,7 @@ def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:
                 for writer in writers:
                     writer.artefact(int(state.step), name, values)
 
-    return Hook(experiment.sample["every_steps"], show)
+    return Hook(experiment.sample["every_steps"], show, at_start=True)
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:
@@ -174,15 +178,18 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 
 
 def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Makes `workdir` this config's own.
+    """Makes `workdir` this config's own, which may watch the training of the last one otherwise.
 
     Raises:
-      InputError: it belongs to another config; the differing keys are named.
+      InputError: it belongs to another training; the differing keys are named.
     """
     path = workdir / "config.json"
     if path.exists():
-        differing = differences(json.loads(path.read_text()), plain(config))
-        if differing:
+        before, now = (
+            {key: value for key, value in values.items() if key not in WATCHING}
+            for values in (json.loads(path.read_text()), plain(config))
+        )
+        if differing := differences(before, now):
             raise InputError(
                 f"{workdir} was made by another config: {'; '.join(differing)}; "
                 "choose another --workdir"

@@ -1,6 +1,7 @@
 """A config becomes an experiment: one part or one a role, and clear answers to wrong ones."""
 
 import functools
+import math
 
 import jax
 import numpy as np
@@ -81,6 +82,23 @@ def test_a_locked_config_is_built_and_left_as_it_was():
     before = config.to_json()
     build(config)
     assert config.to_json() == before
+
+
+def test_bits_are_a_byte_of_the_texts_that_are_evaluated():
+    """Where tokens are pieces of words the splits' have not the same bytes."""
+    made = build(load_config("configs/gpt.py:shakespeare_bpe_debug"))
+    of_test = made.test_data.bytes_per_token
+    assert made.method.bytes_per_token == of_test != made.train_data.bytes_per_token
+    ngrams = made.method.trivial(made.train_data, made.test_data)
+    nats, bits = ngrams["loss"]["unigram"], ngrams["bits_per_byte"]["unigram"]
+    assert nats / math.log(2) / made.method.bytes_per_token == pytest.approx(bits)
+
+
+@pytest.mark.parametrize("variant", ["canvas", "emoji", "canvas_debug"])
+def test_a_painters_rate_falls_to_the_runs_end_however_long(variant):
+    config = load_config(f"configs/ppo.py:{variant}")
+    config.steps, config.method.epochs = 30, 3
+    assert config.optimizer.total_steps == 30 * 3 * config.method.minibatches
 
 
 def test_what_is_drawn_after_examples_is_given_those_of_the_test_set():

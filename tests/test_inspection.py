@@ -25,6 +25,15 @@ def test_a_latent_space_and_neighbours():
     np.testing.assert_array_equal(rows[:, 1], remembered)
 
 
+def test_one_latent_has_no_map():
+    config = load_config("configs/vae.py:digits_debug")
+    config.network.encoder.latent = 1
+    experiment = build(config)
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    found = inspection(experiment, state, {})
+    assert set(found) == {"interpolation_images", "traversal_images"}
+
+
 def test_points_need_none():
     experiment = build(load_config("configs/gan.py:ring_debug"))
     state = experiment.method.init(jax.random.key(0), experiment.example())

@@ -35,6 +35,10 @@ class Dataset(abc.ABC):
     def traits(self) -> dict[str, Any]:
         """What networks and methods are told of the examples, by the name of the argument."""
 
+    def test_traits(self) -> dict[str, Any]:
+        """What methods are told of the examples they are evaluated on, likewise."""
+        return {}
+
     def save(self, folder: pathlib.Path) -> None:  # noqa: B027 (most sets keep nothing)
         """Writes what a run must keep to read the set again, where `datasets.load` finds it."""
 

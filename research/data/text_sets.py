@@ -44,8 +44,10 @@ class TextSet(Tokenized):
     packed: bool
 
     def traits(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("length", "bytes_per_token", "packed")}
-        return super().traits() | own
+        return super().traits() | {"length": self.length, "packed": self.packed}
+
+    def test_traits(self) -> dict[str, Any]:
+        return {"bytes_per_token": self.bytes_per_token}
 
     def transitions(self) -> tuple[Int32[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
         """The token before and the token, of each that a causal model predicts, every one once."""

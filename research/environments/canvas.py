@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
 from research.environments.environment import Box, Environment, Step, ended
+from research.errors import check_least
 
 THINNEST = 0.5  # a stroke's radius in pixels as its pressure goes to 0
 EDGE = 0.35  # the width in pixels over which a stroke's edge fades
@@ -43,6 +44,7 @@ class Canvas(Environment):
         brush: float = 2.0,
         paper: float = -1.0,
     ):
+        check_least(1, strokes=strokes)
         height, width, channels = image_shape
         self.image_shape, self.levels = tuple(image_shape), levels
         self.observation_shape = (height, width, 2 * channels + 1)

@@ -16,7 +16,8 @@ class Gymnax(Environment):
     """The world that gymnax registers as `id`, as `CartPole-v1`, with its default parameters.
 
     Raises:
-      InputError: gymnax is not installed, has no such world, or its actions are not one space.
+      InputError: gymnax is not installed, has no such world or can't make it, or its actions are
+        not one space.
     """
 
     def __init__(self, *, id: str):
@@ -28,7 +29,10 @@ class Gymnax(Environment):
             ) from error
         if id not in gymnax.registered_envs:
             raise InputError(f"gymnax has no world {id!r}; {nearest(id, gymnax.registered_envs)}")
-        self._world, self._params = gymnax.make(id)
+        try:
+            self._world, self._params = gymnax.make(id)
+        except OSError as error:  # some bring data of their own
+            raise InputError(f"world {id!r} can't be made here: {error}") from error
         self.observation_shape = tuple(self._world.observation_space(self._params).shape)
         self.action_space = _space(self._world.action_space(self._params), id)
         self.max_steps = int(self._params.max_steps_in_episode)

@@ -52,7 +52,12 @@ def expected_quality(dim: int = 2) -> float:
 def baselines(
     points: Points, count: int, *, seed: int
 ) -> dict[str, Float[np.ndarray, "{count} D"]]:
-    """Trivial samplers of `count` points: one Gaussian fitted to `points`, and one point's copy."""
+    """Trivial samplers of `count` points: one Gaussian fitted to `points`, and one point's copy.
+
+    Raises InputError for fewer than two points, which have no covariance.
+    """
+    if len(points) < 2:
+        raise InputError(f"a Gaussian is fitted to 2 points or more, there is {len(points)}")
     rng = np.random.default_rng(seed)
     gaussian = rng.multivariate_normal(points.mean(axis=0), np.cov(points.T), count)
     return {"one_gaussian": gaussian, "one_point": np.repeat(points[:1], count, axis=0)}

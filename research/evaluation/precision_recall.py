@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.neighbors import NearestNeighbors
 
 from research.errors import InputError
 
+ROUNDING = 1e-12  # of squared distances, relative to the rows' squares
 BLOCK = 1024  # rows whose distances are in memory at once
 
 
@@ -61,8 +61,8 @@ def coverage(
     For two sets of one distribution and one size its mean is about 1 - 2^-k (section 3.3.2 there).
     Raises InputError unless the reference has more than k rows.
     """
-    nearest_M = _neighbours(features_NxD, 1).kneighbors(reference_MxD.astype(np.float64))[0][:, 0]
-    return float((nearest_M <= radii(reference_MxD, k)).mean())
+    nearest = [d_BxN.min(axis=1) for d_BxN in distances(reference_MxD, features_NxD)]
+    return float((np.concatenate(nearest) <= radii(reference_MxD, k)).mean())
 
 
 def radii(features_NxD: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, " N"]:
@@ -72,13 +72,12 @@ def radii(features_NxD: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, "
     """
     if not 1 <= k < len(features_NxD):
         raise InputError(f"k={k} neighbours need more than {k} rows, here are {len(features_NxD)}")
-    # Without a query, no row is a neighbour of itself.
-    return _neighbours(features_NxD, k).kneighbors()[0][:, -1]
-
-
-def _neighbours(features_NxD: Float[np.ndarray, "N D"], k: int) -> NearestNeighbors:
-    index = NearestNeighbors(n_neighbors=k, algorithm="brute")
-    return index.fit(features_NxD.astype(np.float64))
+    found = []
+    for block, distances_BxN in enumerate(distances(features_NxD, features_NxD)):
+        rows = np.arange(len(distances_BxN))
+        distances_BxN[rows, BLOCK * block + rows] = np.inf  # no row is a neighbour of itself
+        found.append(np.partition(distances_BxN, k - 1, axis=1)[:, k - 1])
+    return np.concatenate(found)
 
 
 def distances(
@@ -91,5 +90,7 @@ def distances(
     y_squared_M = np.sum(y_MxD**2, axis=1)
     for start in range(0, len(x_NxD), BLOCK):
         x_BxD = x_NxD[start : start + BLOCK]
-        squared_BxM = np.sum(x_BxD**2, axis=1)[:, None] + y_squared_M - 2 * x_BxD @ y_MxD.T
-        yield np.sqrt(np.maximum(squared_BxM, 0))
+        sizes_BxM = np.sum(x_BxD**2, axis=1)[:, None] + y_squared_M
+        squared_BxM = sizes_BxM - 2 * x_BxD @ y_MxD.T
+        # What rounding leaves of equal rows is no distance: they lie in each other's empty balls.
+        yield np.sqrt(np.where(squared_BxM > ROUNDING * sizes_BxM, squared_BxM, 0))

@@ -1,7 +1,7 @@
 """Denoising diffusion: DDPM and improved DDPM over a discrete noise schedule."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.methods.denoising import labels_to_draw, solver_named, training_labels
 from research.methods.diffusion_losses import (
     LEARNED_VARIANCE,
@@ -58,17 +58,19 @@ class Diffusion(Method):
         num_classes: int = 0,
         label_dropout: float = 0.1,
         bound_terms: int = 16,
-        bound_variance: Variance = "beta_tilde",
+        bound_variance: str = "beta_tilde",
     ):
         one_of("schedule", schedule, SCHEDULES)
         one_of("prediction", prediction, PREDICTIONS)
         one_of("loss", loss, LOSSES)
+        one_of("bound_variance", bound_variance, ("beta", "beta_tilde"))
+        check_least(1, timesteps=timesteps, bound_terms=bound_terms)
         self.network, self.optimizer = network, optimizer
         self.image_shape, self.levels = tuple(image_shape), levels
         self.schedule, self.timesteps = SCHEDULES[schedule](timesteps), timesteps
         self.prediction, self.loss_name = prediction, loss
         self.learned_variance = loss in LEARNED_VARIANCE
-        self.bound_variance: Variance = "learned" if self.learned_variance else bound_variance
+        self.bound_variance = cast(Variance, "learned" if self.learned_variance else bound_variance)
         self.num_classes, self.label_dropout = num_classes, label_dropout
         self.bound_terms = bound_terms
         self._draw = jax.jit(self.draw, static_argnames=("count", "solver", "steps", "eta"))

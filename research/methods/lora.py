@@ -11,11 +11,33 @@ from flax import struct, traverse_util
 
 from research.data.examples import Dataset
 from research.errors import InputError
-from research.training.method import Aux, Method, Objective
+from research.training.method import (
+    Aux,
+    LatentVariable,
+    Method,
+    Objective,
+    TextRanker,
+    TextWriter,
+)
 from research.training.optimizers import averaged, matching
 from research.training.rng import named
 from research.training.state import TrainState
-from research.training.types import Batch, Metrics, Params, Rng, Scalar
+from research.training.types import Batch, Params, Rng, Scalar
+
+
+def of_merged(name: str) -> Any:
+    """The method's own `name`, with its options, of the merged state."""
+
+    def own(self: "LoRA") -> Callable[..., Any]:
+        function = getattr(self.method, name)
+
+        @functools.wraps(function)
+        def merged(state: TrainState, *arguments: Any, **options: Any) -> Any:
+            return function(self.merged(state), *arguments, **options)
+
+        return merged
+
+    return property(own)
 
 
 class LoRA(Method):
@@ -32,8 +54,10 @@ class LoRA(Method):
 
     Raises:
       InputError: the rank is none; from `init_params`, a pattern matches nothing, or no kernel, or
-        the method has other groups.
+        the method has other groups, or steps of its own.
     """
+
+    evaluate, sample = of_merged("evaluate"), of_merged("sample")
 
     def __init__(
         self,
@@ -57,6 +81,8 @@ class LoRA(Method):
         groups = self.method.init_params(rng, batch)
         if groups.keys() != {"model"}:
             raise InputError(f"lora adapts the one group 'model', the method has {list(groups)}")
+        if type(self.method).step is not Method.step:
+            raise InputError("lora adapts methods that learn by gradients of a batch alone")
         base, adapters = split(
             groups["model"],
             named(rng, "adapters"),
@@ -78,21 +104,8 @@ class LoRA(Method):
 
         return [dataclasses.replace(objective, group="adapters", loss=loss)]
 
-    def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
-        return self.method.evaluate(self.merged(state), batch, rng)
-
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         return self.method.trivial(train, test)
-
-    @property
-    def sample(self) -> Callable[..., dict[str, Any]]:  # type: ignore[override]
-        """The method's own, with its options."""
-
-        @functools.wraps(self.method.sample)
-        def sample(state: TrainState, rng: Rng, **options: Any) -> dict[str, Any]:
-            return self.method.sample(self.merged(state), rng, **options)
-
-        return sample
 
     def merged(self, state: TrainState) -> TrainState:
         """The method's own state, of averaged adapters: it needs no adapters any more."""
@@ -101,6 +114,30 @@ class LoRA(Method):
     def with_merged(self, state: TrainState, adapters: Params) -> TrainState:
         model = merge(state.params["base"], adapters, scale=self.scale)
         return dataclasses.replace(state, params={"model": model}, opt_state={})
+
+
+class WriterLoRA(LoRA, TextWriter):
+    """Of a method that writes text."""
+
+    stream = of_merged("stream")
+
+
+class RankerLoRA(WriterLoRA, TextRanker):
+    """Of one that also says how likely a text is."""
+
+    log_likelihoods = of_merged("log_likelihoods")
+
+
+class LatentLoRA(LoRA, LatentVariable):
+    """Of one with a latent space."""
+
+    encode, decode = of_merged("encode"), of_merged("decode")
+
+
+def lora_of(method: Method) -> type[LoRA]:
+    """The adapters' class that is all that the method is."""
+    kinds = {TextRanker: RankerLoRA, TextWriter: WriterLoRA, LatentVariable: LatentLoRA}
+    return next((own for kind, own in kinds.items() if isinstance(method, kind)), LoRA)
 
 
 @struct.dataclass

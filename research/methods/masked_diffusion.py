@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.methods import text_likelihoods
 from research.networks.initial import initial
 from research.sampling.unmasking import unmasked
@@ -42,8 +42,12 @@ class MaskedDiffusion(TextWriter):
         tokenizer: Tokenizer,
         length: int,
         bytes_per_token: float,
+        packed: bool = False,
         evaluation_times: int = 8,
     ):
+        if packed:
+            raise InputError("masked diffusion reads whole rows: data.packing must be 'windows'")
+        check_least(1, evaluation_times=evaluation_times)
         self.network = network
         self.optimizer = optimizer
         self.tokenizer = tokenizer

@@ -33,6 +33,9 @@ class Masked(NamedTuple):
     weight_BxM: Float[Array, "B M"]
 
 
+FIELDS = ("tokens", "positions", "segments")
+
+
 class MaskedLanguageModel(TextWriter):
     """ln p(token | the text with `share` of its tokens hidden), of those tokens.
 
@@ -85,9 +88,7 @@ class MaskedLanguageModel(TextWriter):
         self, params: Params, batch: Batch, rng: Rng, *, train: bool
     ) -> tuple[Float[Array, "B M"], Float[Array, "B M"], Float[Array, "B M"]]:
         """Of each hidden token nats, 1 if it is told right, and 1 if it counts: else all are 0."""
-        tokens, positions, segments = (
-            batch[field][:, : self.length] for field in ("tokens", "positions", "segments")
-        )
+        tokens, positions, segments = (batch[name][:, : self.length] for name in FIELDS)
         masked = masking(
             tokens,
             segments > 0,
@@ -124,21 +125,30 @@ class MaskedLanguageModel(TextWriter):
           InputError: the prompt has no `<mask>`, or more tokens than the context.
         """
         if batch is None or prompt:
-            rows = self.framed(prompt)[None].repeat(count, axis=0)
+            tokens = self.framed(prompt)
+            fields = text_likelihoods.framed([tokens.tolist()] * count, count, len(tokens))
         else:
-            rows = np.array(batch["tokens"])[:count, : self.length]
-            order = jax.random.uniform(rng, rows.shape).argsort(axis=1)
-            rows[np.asarray(order) < self.chosen] = self.tokenizer.mask
-        filled = self.filled(averaged(state, "model"), rows)
-        texts = [self.shown(row, new) for row, new in zip(rows, filled, strict=True)]
+            fields = {name: jnp.array(batch[name])[:count, : self.length] for name in FIELDS}
+            fields["tokens"] = self.hidden(rng, fields["tokens"], fields["segments"] > 0)
+        filled = self.filled(averaged(state, "model"), fields)
+        before, real = np.asarray(fields["tokens"]), np.asarray(fields["segments"]) > 0
+        rows = zip(before, filled, real, strict=True)
+        texts = [self.shown(row[is_real], new[is_real]) for row, new, is_real in rows]
         return {"texts": np.array(texts, object)}
 
-    def filled(self, params: Params, rows_BxT: np.ndarray) -> np.ndarray:
+    def hidden(self, rng: Rng, tokens_BxT: Array, real_BxT: Array) -> Array:
+        """Rows with a mask for as many of their real tokens as training chooses."""
+        score_BxT = jnp.where(real_BxT, jax.random.uniform(rng, tokens_BxT.shape), -1)
+        least_Bx1 = jnp.sort(score_BxT, axis=1)[:, -self.chosen][:, None]
+        return jnp.where(real_BxT & (score_BxT >= least_Bx1), self.tokenizer.mask, tokens_BxT)
+
+    def filled(self, params: Params, fields: Batch) -> np.ndarray:
         """Rows of which every masked place is told, the surest first."""
+        around = fields["positions"], fields["segments"]
 
         @jax.jit
         def surest(rows_BxT: Array) -> Array:
-            hidden = self.network.apply({"params": params}, rows_BxT)
+            hidden = self.network.apply({"params": params}, rows_BxT, *around)
             logits = self.network.apply({"params": params}, hidden, method="logits")
             probs = jax.nn.softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
             sure_BxT = jnp.where(rows_BxT == self.tokenizer.mask, jnp.max(probs, axis=-1), -1)
@@ -149,8 +159,8 @@ class MaskedLanguageModel(TextWriter):
                 jnp.where(more_B, told_B, rows_BxT[row_B, place_B])
             )
 
-        now = jnp.asarray(rows_BxT)
-        for _ in range(int((rows_BxT == self.tokenizer.mask).sum(axis=1).max())):
+        now = fields["tokens"]
+        for _ in range(int((now == self.tokenizer.mask).sum(axis=1).max())):
             now = surest(now)
         return np.asarray(now)
 

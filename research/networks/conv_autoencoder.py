@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from research.errors import InputError
+from research.networks.sides import smallest_sides
 from research.networks.unet import depth_to_space, space_to_depth
+
+FEWER = "network.encoder.levels and network.decoder.levels"
 
 
 class ConvEncoder(nn.Module):
@@ -25,8 +27,8 @@ class ConvEncoder(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"]
     ) -> tuple[Float[Array, "B L"], Float[Array, "B L"]]:
-        """The mean and log std of images in [-1, 1]. Raises InputError as `smallest_side` does."""
-        smallest_side(images.shape[1:], self.levels)
+        """The mean and log std of images in [-1, 1]. Raises InputError as `smallest_sides` does."""
+        smallest_sides(images.shape[1:3], self.levels, fewer=FEWER)
         h = images
         for level in range(self.levels):
             conv = nn.Conv(self.width * 2**level, (3, 3), name=f"conv{level}")
@@ -45,8 +47,8 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B L"]) -> Float[Array, "B H W C"]:
-        """Outputs of a likelihood. Raises InputError as `smallest_side` does."""
-        height, width = smallest_side(self.image_shape, self.levels)
+        """Outputs of a likelihood. Raises InputError as `smallest_sides` does."""
+        height, width = smallest_sides(self.image_shape[:2], self.levels, fewer=FEWER)
         channels = [self.image_shape[-1], *(self.width * 2**i for i in range(self.levels))]
         shape = (height, width, channels[-1])
         h = nn.gelu(nn.Dense(math.prod(shape), name="dense")(z)).reshape(len(z), *shape)
@@ -54,14 +56,3 @@ class ConvDecoder(nn.Module):
             h = nn.Conv(4 * channels[level], (3, 3), name=f"conv{level}")(h)
             h = depth_to_space(nn.gelu(h) if level else h, 2)
         return h
-
-
-def smallest_side(image_shape: Sequence[int], levels: int) -> tuple[int, int]:
-    """Height and width after `levels` halvings. Raises InputError for a side that has fewer."""
-    height, width, _ = image_shape
-    if height % 2**levels or width % 2**levels:
-        raise InputError(
-            f"images of {height}x{width} can't be halved {levels} times: the sides must be "
-            f"multiples of {2**levels}, or network.encoder.levels and network.decoder.levels fewer"
-        )
-    return height // 2**levels, width // 2**levels

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from research.networks.sides import smallest_sides
+
 
 class ConvNet(nn.Module):
     """Three 3x3 convolutions, the side halved after each of the first two, and a dense layer.
@@ -20,7 +22,11 @@ class ConvNet(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"]
     ) -> tuple[Float[Array, "B K"], Float[Array, "B D"]]:
-        """Logits of the classes and the features under them, of images in [-1, 1]."""
+        """Logits of the classes and the features under them, of images in [-1, 1].
+
+        Raises InputError as `smallest_sides` does.
+        """
+        smallest_sides(images.shape[1:3], 2)
         h = images
         for level, factor in enumerate((1, 2, 4)):
             h = nn.gelu(nn.Conv(factor * self.width, (3, 3), name=f"conv{level}")(h))

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from research.errors import InputError
+from research.networks.sides import smallest_sides
 from research.networks.unet import depth_to_space, space_to_depth
 
+FEWER = "entries of network.generator.channels and network.discriminator.channels"
 NORMAL = nn.initializers.normal(0.02)
 
 
@@ -35,7 +36,7 @@ class DCGANGenerator(nn.Module):
     ) -> Float[Array, "B H W C"]:
         """Images in [-1, 1]. Raises InputError for sides that can't be halved so often."""
         height, width, out = self.image_shape
-        rows, columns = smallest_sides((height, width), len(self.channels))
+        rows, columns = smallest_sides((height, width), len(self.channels), fewer=FEWER)
         if labels is not None:
             embedded = nn.Embed(self.num_classes, z.shape[-1], name="classes")(labels)
             z = jnp.concatenate([z, embedded], axis=-1)
@@ -64,7 +65,7 @@ class DCGANDiscriminator(nn.Module):
         self, images: Float[Array, "B H W C"], labels: Int[Array, " B"] | None = None
     ) -> Float[Array, " B"]:
         """Logits. Raises InputError for sides that can't be halved so often."""
-        smallest_sides(images.shape[1:3], len(self.channels))
+        smallest_sides(images.shape[1:3], len(self.channels), fewer=FEWER)
         h = images
         for level, width in enumerate(self.channels):
             h = nn.Conv(width, (3, 3), kernel_init=NORMAL, name=f"halve{level}")(
@@ -79,13 +80,3 @@ class DCGANDiscriminator(nn.Module):
             self.num_classes, features.shape[-1], embedding_init=NORMAL, name="classes"
         )
         return logits + jnp.sum(embedded(labels) * features, axis=-1)
-
-
-def smallest_sides(sides: Sequence[int], halvings: int) -> tuple[int, ...]:
-    """The sides halved so often. Raises InputError unless they can be."""
-    if any(side % 2**halvings for side in sides):
-        raise InputError(
-            f"DCGAN: image sides of {' x '.join(map(str, sides))} can't be halved {halvings} times "
-            f"(channels has {halvings} entries): they are multiples of {2**halvings}"
-        )
-    return tuple(side // 2**halvings for side in sides)

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from kernels.linear import linear
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.networks.positions import POSITIONS, relative_buckets, sinusoids
 from research.networks.transformer_block import Block, Layer, Memory
 
@@ -98,6 +98,7 @@ class Transformer(nn.Module):
             raise InputError(
                 f"no positions {self.positions!r}; {nearest(self.positions, POSITIONS)}"
             )
+        check_least(1, width=self.width, heads=self.heads)
         normal = nn.initializers.normal(0.02)
         read, written = self.vocabulary or self.channels, self.outputs or self.vocabulary
         self.token_table = self.table

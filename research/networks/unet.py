@@ -139,7 +139,10 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over all pixels, plus the input."""
+    """Self-attention over all pixels, plus the input.
+
+    Raises InputError unless heads of `head_channels` divide the channels.
+    """
 
     head_channels: int
     dtype: Any
@@ -148,6 +151,11 @@ class SelfAttention(nn.Module):
     def __call__(self, x_BxHxWxC: Array) -> Array:
         batch, height, width, channels = x_BxHxWxC.shape
         heads = max(1, channels // self.head_channels)
+        if channels % heads:
+            raise InputError(
+                f"UNet: {channels} channels can't be shared by {heads} heads of "
+                f"{self.head_channels} (head_channels)"
+            )
         h = group_norm(self.dtype, channels, name="norm")(x_BxHxWxC)
         qkv = dense(3 * channels, self.dtype, name="qkv")(h)
         q, k, v = jnp.split(qkv.reshape(batch, height * width, heads, -1), 3, axis=-1)

@@ -42,7 +42,10 @@ def inspection(
 
 
 def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -> dict[str, Any]:
-    """Interpolations of test images, traversals around the prior's mean, and the map of means."""
+    """Interpolations of test images, traversals around the prior's mean, and the map of means.
+
+    One latent alone has no map.
+    """
     encode, decode = (jax.jit(f) for f in (method.encode, method.decode))
     arrays = {name: array[:MAPPED] for name, array in test.arrays().items()}
     images = scaled(arrays["image"], test.levels)
@@ -53,12 +56,14 @@ def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -
     def decoded(z: Any) -> Any:
         return decode(state, z)
 
-    return {
+    found = {
         "interpolation_images": latents.interpolation(
             lambda images: encode(state, images), decoded, *pairs, steps=SIDE
         ),
         "traversal_images": latents.traversal(decoded, np.zeros_like(means[0]), active, steps=SIDE),
-        "map_images": latents.map_picture(
-            means, arrays["label"], num_classes=test.num_classes or 1
-        ),
     }
+    if means.shape[1] > 1:
+        found["map_images"] = latents.map_picture(
+            means, arrays["label"], num_classes=test.num_classes or 1
+        )
+    return found

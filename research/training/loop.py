@@ -25,10 +25,14 @@ from research.training.types import Batch, Metrics, Params, Places
 
 @dataclasses.dataclass(frozen=True)
 class Hook:
-    """Something done with the state after every `every`-th step, and after the last."""
+    """Something done with the state after every `every`-th step, and after the last.
+
+    With `at_start` also before the first: what is wrong with it then costs no training.
+    """
 
     every: int
     act: Callable[[TrainState], None]
+    at_start: bool = False
 
 
 def train(
@@ -75,6 +79,9 @@ def train(
         state = checkpoints.restore(layout, iterator)
     else:
         state = initial_state(method, rng, example=example, layout=layout)
+        for hook in hooks:
+            if hook.at_start:
+                hook.act(state)
     execute = execution(
         method, mesh, layout, steps_per_execution=steps_per_execution, examples=examples
     )

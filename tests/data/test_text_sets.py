@@ -80,7 +80,7 @@ def test_windows_are_the_stream_at_every_place(folder, tokenizer):
     assert {name: row.dtype for name, row in rows.items()} == dict.fromkeys(rows, np.int32)
     assert np.all(rows["segments"] == 1) and np.all(rows["positions"] == np.arange(17))
     size = sum(len(text.encode()) for text in contents(folder, "train"))
-    assert train.traits()["bytes_per_token"] == pytest.approx(size / len(stream))
+    assert train.bytes_per_token == pytest.approx(size / len(stream))
 
 
 def test_windows_of_the_test_split_predict_each_token_once(folder):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from research.environments.canvas import Canvas, distance, random_search
+from research.errors import InputError
 
 KEY = jax.random.key(0)
 
@@ -80,3 +81,8 @@ def test_random_search_never_recedes_and_more_tries_come_nearer():
 def test_random_search_keeps_the_canvas_where_nothing_helps():
     world = canvas(strokes=20)
     np.testing.assert_array_equal(random_search(world, KEY, world.empty()), world.empty())
+
+
+def test_no_strokes_are_named():
+    with pytest.raises(InputError, match="strokes is 0; 1 is the least"):
+        canvas(strokes=0)

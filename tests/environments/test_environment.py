@@ -80,9 +80,17 @@ def test_gymnax_tells_truncation_from_termination():
     assert abs(float(fallen.observation[2])) <= 0.05
 
 
+def unreachable(id):
+    raise OSError("no route to host")
+
+
 def test_gymnax_that_is_missing_or_lacks_the_world(monkeypatch):
     with pytest.raises(InputError, match="nearest: CartPole-v1"):
         Gymnax(id="CartPole")
+    with monkeypatch.context() as patched:
+        patched.setattr("gymnax.make", unreachable)
+        with pytest.raises(InputError, match="'CartPole-v1' can't be made here: no route to host"):
+            Gymnax(id="CartPole-v1")
     monkeypatch.setitem(sys.modules, "gymnax", None)
     with pytest.raises(InputError, match="the extra `rl` brings"):
         Gymnax(id="CartPole-v1")

@@ -36,6 +36,14 @@ def test_equal_sets_are_perfect_and_distant_ones_worthless():
     assert density(x + 100, x) == 0
 
 
+def test_copies_of_a_row_lie_in_its_empty_ball():
+    """Far from the origin, where squares are rounded most."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(20, 7)) + 1000, 5, axis=0)
+    for measure in (precision, recall, coverage):
+        assert measure(x, x, k=3) == measure(x[::5], x, k=3) == 1
+    assert density(x[::5], x, k=3) == 5 / 3
+
+
 def test_collapse_costs_recall_and_coverage_alone():
     x = np.random.default_rng(0).normal(size=(200, 2))
     collapsed = x[:1] + 0.01 * np.random.default_rng(1).normal(size=(200, 2))

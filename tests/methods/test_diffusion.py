@@ -128,12 +128,23 @@ def test_guidance_needs_classes():
 
 
 @pytest.mark.parametrize(
-    "argument", [{"schedule": "cosin"}, {"prediction": "epsilon"}, {"loss": "simpel"}]
+    "argument",
+    [
+        {"schedule": "cosin"},
+        {"prediction": "epsilon"},
+        {"loss": "simpel"},
+        {"bound_variance": "betta"},
+    ],
 )
 def test_a_bad_argument_is_named(argument):
     ((name, value),) = argument.items()
     with pytest.raises(InputError, match=f"no {name} '{value}'; nearest: "):
         method(**argument)
+
+
+def test_no_timesteps_are_named():
+    with pytest.raises(InputError, match="timesteps is 0; 1 is the least"):
+        method(timesteps=0)
 
 
 def test_a_learned_variance_needs_twice_the_channels():

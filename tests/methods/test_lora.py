@@ -1,5 +1,6 @@
 """LoRA: starts at the base, is its merged weights, moves adapters alone; numbers as the formula."""
 
+import dataclasses
 import inspect
 
 import jax
@@ -14,6 +15,7 @@ from research.errors import InputError
 from research.experiment import build
 from research.methods.lora import LoRA, count, merge, split
 from research.networks.transformer_block import Linear
+from research.training.method import LatentVariable, TextRanker, TextWriter
 from research.training.optimizers import averaged
 from tests.methods.sentences import batch_of, classifier
 
@@ -136,6 +138,46 @@ def test_a_language_model_has_adapters_too():
     assert jax.tree.structure(after) == jax.tree.structure(layout)
     assert "adapters/accuracy" in metrics
     assert inspect.signature(experiment.method.sample) == inspect.signature(inner.sample)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("gpt.py:shakespeare_char", {TextWriter, TextRanker}),
+        ("bert.py:shakespeare", {TextWriter}),
+        ("vae.py:digits", {LatentVariable}),
+        ("classifier.py:digits", set()),
+    ],
+)
+def test_it_is_what_its_method_is(name, kinds):
+    config = load_config(f"configs/{name}_debug")
+    config.lora = ConfigDict(dict(rank=2, adapted=None, trained="."))
+    method = build(config).method
+    assert {k for k in (TextWriter, TextRanker, LatentVariable) if isinstance(method, k)} == kinds
+
+
+def test_adapted_texts_are_written_ranked_and_streamed_as_by_the_merged_model():
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    config.lora = ConfigDict(dict(rank=2, adapted="qkv/kernel$"))
+    experiment = build(config)
+    method, inner = experiment.method, experiment.method.method
+    state = jax.jit(method.init)(jax.random.key(0), experiment.example())
+    adapters = jax.tree.map(lambda x: x + 1, state.opt_state["adapters"])
+    state = dataclasses.replace(state, opt_state={"adapters": adapters})
+    merged, rng = method.merged(state), jax.random.key(1)
+    asked = dict(prompt="to be", new_tokens=8, strategy="greedy")
+    assert "".join(method.stream(state, rng, **asked)) == "".join(
+        inner.stream(merged, rng, **asked)
+    )
+    texts = [("to be", " or not")]
+    assert method.log_likelihoods(state, texts) == inner.log_likelihoods(merged, texts)
+
+
+def test_a_method_whose_steps_are_its_own():
+    config = load_config("configs/ppo.py:cartpole_debug")
+    config.lora = ConfigDict(dict(rank=2))
+    with pytest.raises(InputError, match="lora adapts methods that learn by gradients"):
+        build(config).layout()
 
 
 def test_a_method_of_several_players():

@@ -37,7 +37,7 @@ class Exact:
         return jnp.log(chances / jnp.sum(weights, axis=-1)[:, None, None])
 
 
-def method(network=None, length=LENGTH):
+def method(network=None, length=LENGTH, packed=False):
     sizes = dict(vocabulary=SIZE, length=length, width=16, layers=1, heads=2, causal=False)
     return MaskedDiffusion(
         network=network or Transformer(**sizes),
@@ -45,6 +45,7 @@ def method(network=None, length=LENGTH):
         tokenizer=TOKENIZER,
         length=length,
         bytes_per_token=1.0,
+        packed=packed,
     )
 
 
@@ -96,6 +97,8 @@ def test_a_prompt_stays_and_no_mask_is_left():
         assert text.startswith("abca")
     with pytest.raises(InputError, match="the prompt has 12 tokens, and the model's context is 12"):
         model.sample(state, jax.random.key(1), count=1, prompt="abc" * 4)
+    with pytest.raises(InputError, match=r"data\.packing must be 'windows'"):
+        method(packed=True)
     with pytest.raises(InputError, match="steps is 0"):
         model.sample(state, jax.random.key(1), count=1, steps=0)
 

@@ -1,5 +1,7 @@
 """BERT's masked language model: what is hidden, what is told, and that it looks to both sides."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,11 +123,33 @@ def test_it_looks_to_both_sides(learned):
 def test_test_texts_are_hidden_and_told_again(learned):
     model, state = learned
     rows = np.lib.stride_tricks.sliding_window_view(TOKENIZER.document(TEXT), 25)[:3]
-    texts = model.sample(state, jax.random.key(0), count=3, batch={"tokens": rows})["texts"]
+    texts = model.sample(state, jax.random.key(0), count=3, batch=batch_of(rows))["texts"]
     for text, row in zip(texts, rows, strict=True):
         told = text.replace("[", "").replace("]", "")
         assert "[" in text and len(told) == 24
         assert np.mean([a == b for a, b in zip(told, TOKENIZER.decode(row), strict=False)]) > 0.8
+
+
+def test_of_packed_rows_only_real_tokens_are_hidden_and_each_reads_its_own_segment(learned):
+    """Two texts in a row and padding: they are told as in rows of their own."""
+    model, state = learned
+    first, second = TOKENIZER.encode("not to be, th"), TOKENIZER.encode("mind to s")
+    row = np.concatenate([first, second, np.zeros(2, np.int32)])[None]
+    segments = np.array([1] * len(first) + [2] * len(second) + [0] * 2)[None]
+    positions = np.concatenate([np.arange(len(part)) for part in (first, second, [0] * 2)])[None]
+    fields = dict(tokens=row, segments=segments, positions=positions)
+    batch = {name: jnp.asarray(values, jnp.int32) for name, values in fields.items()}
+    model = method(length=24, positions="rotary", share=0.9)
+    texts = model.sample(state, jax.random.key(0), count=1, batch=batch)["texts"]
+    assert len(re.sub(r"[\[\]]", "", texts[0])) == len(first) + len(second)
+
+    masked = np.where(np.arange(24) % 3 == 1, MASK, row)
+    told = model.filled(state.params["model"], batch | {"tokens": jnp.asarray(masked)})
+    for part in (slice(0, len(first)), slice(len(first), -2)):
+        alone = {name: values[:, part] for name, values in batch.items()}
+        alone["tokens"] = jnp.asarray(masked[:, part])
+        found = model.filled(state.params["model"], alone)
+        np.testing.assert_array_equal(told[:, part], found)
 
 
 def test_bad_input():

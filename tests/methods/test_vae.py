@@ -223,8 +223,8 @@ def test_binary_data_is_taken_as_it_is():
         ({"likelihood": "gaussian", "std": 0.0}, "above 0"),
         ({"std": 0.5}, "std is an option of likelihood 'gaussian'"),
         ({"bound": "importence"}, "nearest: importance"),
-        ({"k": 0}, "k is 0"),
-        ({"evaluation_samples": 0}, "evaluation_samples 0"),
+        ({"k": 0}, "k is 0; 1 is the least"),
+        ({"evaluation_samples": 0}, "evaluation_samples is 0; 1 is the least"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from research.errors import InputError
 from research.networks.convnet import ConvNet, halved
 
 
@@ -20,3 +22,8 @@ def test_shapes_and_gradients():
 def test_halved_takes_the_maximum():
     images = jnp.arange(16.0).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(halved(images)[0, :, :, 0], [[5, 7], [13, 15]])
+
+
+def test_sides_that_cannot_be_halved_twice():
+    with pytest.raises(InputError, match=r"14x12 can't be halved 2 times: .* multiples of 4"):
+        ConvNet(num_classes=10).init(jax.random.key(0), jnp.zeros((1, 14, 12, 1)))

@@ -59,7 +59,7 @@ def test_dcgan_makes_and_reads_images(shape):
 
 @pytest.mark.parametrize("sides", [(10, 8), (8, 6)])
 def test_sides_that_cannot_be_halved(sides):
-    message = f"{sides[0]} x {sides[1]} can't be halved 2 times .* multiples of 4"
+    message = f"{sides[0]}x{sides[1]} can't be halved 2 times: .* multiples of 4"
     with pytest.raises(InputError, match=message):
         DCGANGenerator((*sides, 1), channels=(8, 4)).init(RNG, jnp.ones((1, 4)))
     with pytest.raises(InputError, match=message):

@@ -210,6 +210,7 @@ BAD = {
     "17 tokens do not fit the context of 16": dict(tokens=jnp.zeros((1, 17), int)),
     "no positions 'learnt'; nearest: learned": dict(positions="learnt"),
     "no norm 'batch'": dict(norm="batch"),
+    "heads is 0; 1 is the least": dict(heads=0),
     "no activation 'swigloo'; nearest: swiglu": dict(activation="swigloo"),
 }
 
