@@ -1,6 +1,8 @@
 """EDM (2206.00364): continuous-time diffusion, preconditioned, sampled by Heun's method.
 
 python -m launch.train --config=configs/edm.py:digits --workdir=runs/edm
+
+`sigma_data` is the paper's 0.5; the deviation of digits is 0.75, that of mnist 0.62.
 """
 
 from ml_collections import ConfigDict

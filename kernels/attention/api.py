@@ -12,6 +12,8 @@ import numpy as np
 
 from kernels.dispatch import DTYPES, Implementation, choose
 
+HIDES = -1e30  # a bias; backends start from such a maximum
+
 BACKENDS = ("reference", "xla", "mosaic_tpu", "mosaic_gpu", "triton")
 
 
@@ -58,9 +60,9 @@ def attention(
     given; without `softcap` there is no tanh. Query i sees key j if j <= i (`causal`; with T != S
     positions count from 0 on both sides), i - left <= j <= i + right (`window`, (left, right) or
     one number for both, None for no limit), and they are of one segment (`segment_ids`, integers
-    (B, T), or a pair (B, T), (B, S)). `bias` broadcasts to (B, H, T, S). H may be a multiple of K:
-    consecutive query heads share a key head. A query that sees no key gets 0, and its gradients
-    are 0.
+    (B, T), or a pair (B, T), (B, S)). `bias` broadcasts to (B, H, T, S); -1e30 or less hides a key,
+    as -inf does. H may be a multiple of K: consecutive query heads share a key head. A query that
+    sees no key gets 0, and its gradients are 0.
 
     `implementation` is 'auto', a name of `BACKENDS` or a sequence of names, of which the first runs
     that takes the call. Raises ValueError for arguments that don't fit, naming the argument.
@@ -92,6 +94,11 @@ def backward(
     return (Arrays(dq, dk, dv, dbias, *map(no_gradient, arrays[4:])),)
 
 
+def visible(bias: jax.Array) -> jax.Array:
+    """-inf where the bias hides the key."""
+    return jnp.where(bias <= HIDES, -jnp.inf, bias)
+
+
 def no_gradient(array: jax.Array | None) -> Any:
     return None if array is None else np.zeros(array.shape, jax.dtypes.float0)
 
@@ -115,9 +122,11 @@ def checked(
     (batch, queries, heads, size), keys = q.shape, k.shape[1]
     if scale is None:
         scale = 1 / math.sqrt(size)
-    if softcap is not None and not softcap > 0:
-        raise ValueError(f"softcap must be positive or None, got {softcap}")
+    if softcap is not None and not 0 < softcap < math.inf:
+        raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
     if bias is not None:
+        if bias.dtype.name not in DTYPES:
+            raise ValueError(f"bias must be of {', '.join(DTYPES)}, got {bias.dtype}")
         full = (batch, heads, queries, keys)
         bias = jnp.reshape(bias, (1,) * (4 - bias.ndim) + bias.shape) if bias.ndim < 4 else bias
         if bias.ndim > 4 or any(n not in (1, m) for n, m in zip(bias.shape, full, strict=False)):
@@ -147,11 +156,12 @@ def check_shapes(q: jax.Array, k: jax.Array, v: jax.Array) -> None:
 
 def band(causal: bool, window: Any) -> tuple[int | None, int | None]:
     """Keys before and after a query that it sees; None is no limit."""
-    left, right = window if isinstance(window, tuple) else (window, window)
-    for side in (left, right):
-        if side is not None and side < 0:
-            raise ValueError(f"window must be None or at least 0 on both sides, got {window}")
-    return left, 0 if causal else right
+    sides = tuple(window) if isinstance(window, tuple | list) else (window, window)
+    if len(sides) != 2 or any(side is not None and side < 0 for side in sides):
+        raise ValueError(
+            f"window must be None or at least 0, or a pair (before, after) of such, got {window}"
+        )
+    return sides[0], 0 if causal else sides[1]
 
 
 def segments(

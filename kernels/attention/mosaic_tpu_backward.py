@@ -107,7 +107,7 @@ def operands(
             specs.q_lanes(),
         ),
         (parts.in_lanes(kept.dout_BxTxHxD, shape.queries), specs.q_lanes()),
-        (parts.numbers_in_lanes(kept.lse_BxHxT, shape.queries), specs.q_lanes(1)),
+        (parts.numbers_in_lanes(kept.lse_BxHxT, shape.queries, NOTHING), specs.q_lanes(1)),
         (parts.numbers_in_lanes(kept.delta_BxHxT, shape.queries), specs.q_lanes(1)),
         (parts.in_rows(k, shape.keys), specs.k_rows()),
         (parts.in_rows(v, shape.keys), specs.k_rows()),

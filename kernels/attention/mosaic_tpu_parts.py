@@ -48,9 +48,10 @@ def from_lanes(x_BxHxNxDxL: jax.Array, length: int) -> jax.Array:
     return from_rows(rows, length)
 
 
-def numbers_in_lanes(x_BxHxT: jax.Array, length: int) -> jax.Array:
-    """(B, H, length / 128, 1, 128) of a number a query."""
-    x = jnp.pad(x_BxHxT, [(0, 0), (0, 0), (0, length - x_BxHxT.shape[2])])
+def numbers_in_lanes(x_BxHxT: jax.Array, length: int, beyond: float = 0) -> jax.Array:
+    """(B, H, length / 128, 1, 128) of a number a query, padded with `beyond`."""
+    widths = [(0, 0), (0, 0), (0, length - x_BxHxT.shape[2])]
+    x = jnp.pad(x_BxHxT, widths, constant_values=beyond)
     return x.reshape(*x.shape[:2], -1, 1, LANES)
 
 

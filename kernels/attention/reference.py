@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kernels.attention.api import Arrays, Settings
+from kernels.attention.api import Arrays, Settings, visible
 
 
 def refuses(arrays: Arrays, settings: Settings) -> None:
@@ -19,7 +19,7 @@ def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array]:
     if settings.softcap is not None:
         logits = settings.softcap * jnp.tanh(logits / settings.softcap)
     if arrays.bias_bxhxtxs is not None:
-        logits += arrays.bias_bxhxtxs.astype(jnp.float32)
+        logits += visible(arrays.bias_bxhxtxs.astype(jnp.float32))
     logits = jnp.where(seen(arrays, settings), logits, -jnp.inf)
     highest = jnp.max(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - jnp.where(highest == -jnp.inf, 0, highest))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kernels.attention.api import Arrays, Settings
+from kernels.attention.api import Arrays, Settings, visible
 from kernels.blocks import chosen, largest_divisor
 
 Carry = Any
@@ -335,14 +335,17 @@ def part_of(whole: Part, plan: Plan, index: jax.Array) -> Part:
 def pulled_back(
     arrays: Arrays, plan: Plan, out: jax.Array, lse: jax.Array, dout: jax.Array
 ) -> Pull:
-    """All problems' `Pull`; rows that see no key get a finite log-sum-exp: their weights are 0."""
+    """All problems' `Pull`; the log-sum-exp of rows without a key is inf: their weights are 0."""
     key_heads = arrays.k_BxSxKxD.shape[2]
     dtype = accumulator(arrays.q_BxTxHxD)
     delta = jnp.sum(out.astype(dtype) * dout.astype(dtype), axis=-1, keepdims=True)
-    lse = jnp.where(lse == -jnp.inf, 0, lse)
+    lse = jnp.where(lse == -jnp.inf, jnp.inf, lse)
     split = lse.reshape(lse.shape[0], key_heads, -1, lse.shape[2])
-    of_rows = (grouped(dout, key_heads), split, grouped(delta, key_heads)[..., 0])
-    return Pull(*(padded(x, 3, plan.queries) for x in of_rows))
+    return Pull(
+        padded(grouped(dout, key_heads), 3, plan.queries),
+        padded(split, 3, plan.queries, jnp.inf),
+        padded(grouped(delta, key_heads)[..., 0], 3, plan.queries),
+    )
 
 
 def pull_of(whole: Pull, plan: Plan, index: jax.Array) -> Pull:
@@ -366,7 +369,7 @@ def logits_of(
         logits, slope = settings.softcap * capped, 1 - capped**2
     if part.bias_bxkxgxtxs is not None:
         bias = block(part.bias_bxkxgxtxs, 3, i, plan.queries)
-        logits = logits + block(bias, 4, j, plan.keys).astype(logits.dtype)
+        logits = logits + visible(block(bias, 4, j, plan.keys).astype(logits.dtype))
     if masked:
         logits = jnp.where(seen(part, plan, settings, i, j), logits, -jnp.inf)
     return logits, slope
@@ -435,10 +438,10 @@ def add(x: jax.Array, y: jax.Array, axis: int, index: Any, size: int) -> jax.Arr
     return put(x, old + y.reshape(old.shape), axis, index, size)
 
 
-def padded(x: jax.Array, axis: int, size: int) -> jax.Array:
+def padded(x: jax.Array, axis: int, size: int, value: float = 0) -> jax.Array:
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, -x.shape[axis] % size)
-    return jnp.pad(x, widths) if widths[axis][1] else x
+    return jnp.pad(x, widths, constant_values=value) if widths[axis][1] else x
 
 
 def grouped(x_BxTxHxD: jax.Array, key_heads: int) -> jax.Array:

@@ -83,7 +83,7 @@ CLAIMS = [
         source="section 5.1, table 5 (LTR)",
         figure="MNLI 83.9 against 82.1, SQuAD 87.9 against 77.8, without next sentences [M]",
         kind="direction",
-        protocol=f"Subwords of Shakespeare, plays held out, 1.2M parameters, {STEPS} steps of 32 "
+        protocol=f"Subwords of Shakespeare, plays held out, 1.0M parameters, {STEPS} steps of 32 "
         "contexts of 64; the same network, data and hidden tokens, and each token sees all others "
         "or those on its left. The nats of a hidden test token.",
         measure=measure_sides,

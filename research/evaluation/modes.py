@@ -44,11 +44,6 @@ def mode_counts(points: Points, centres: Centres, std: float) -> Int[np.ndarray,
     return np.bincount(nearest_N[is_good_N], minlength=len(centres))
 
 
-def expected_quality(dim: int = 2) -> float:
-    """The share of high quality of a perfect sampler in `dim` dimensions; in the plane 0.98889."""
-    return float(scipy.stats.chi2.cdf(DEVIATIONS**2, dim))
-
-
 def baselines(
     points: Points, count: int, *, seed: int
 ) -> dict[str, Float[np.ndarray, "{count} D"]]:

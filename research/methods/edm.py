@@ -74,7 +74,8 @@ class EDM(Method):
     ) -> Float[Array, " B"]:
         """lambda(sigma) |D(x_0 + sigma eps; sigma) - x_0|^2 averaged over pixels (eq. 2, 8).
 
-        lambda = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 makes it 1 at first, for any sigma.
+        lambda = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 makes it 1 at first, for any sigma,
+        if `sigma_data` is the data's and their mean 0.
         """
         normal = jax.random.normal(named(rng, "sigma"), x0.shape[:1])
         sigma = jnp.exp(self.p_mean + self.p_std * normal)

@@ -147,6 +147,34 @@ class AttentionSuite(BandSuite):
         for name, a, b in zip(("out", "dq", "dk", "dv", "dbias"), mine, theirs, strict=True):
             close(a, b, self.tolerance, name)
 
+    def test_a_bias_of_keys_that_is_large(self):
+        """Its weights are those without it: it takes part in no sum of queries that are not there."""
+        given = self.arrays()
+        bias = jnp.full((90,), 100.0)
+        plain = self.value_and_gradients(self.run, given)
+        for name, ours, theirs in zip(
+            ("out", "dq", "dk", "dv"),
+            self.value_and_gradients(self.run, given, bias=bias),
+            plain,
+            strict=True,
+        ):
+            close(ours, theirs, 10 * self.tolerance, name)  # logits near 100 have fewer digits
+
+    def test_a_bias_of_the_least_number_hides_as_minus_infinity_does(self):
+        """Also where it hides every key of a query."""
+        given = self.arrays()
+        shown = jax.random.bernoulli(jax.random.key(5), 0.5, (2, 1, 90, 90)).at[0, 0, 7].set(False)
+        hidden, least = (
+            jnp.where(shown, 0.0, x) for x in (-jnp.inf, float(jnp.finfo("float32").min))
+        )
+        exact = self.value_and_gradients(self.run, given, bias=hidden)
+        for ours, theirs in zip(
+            self.value_and_gradients(self.run, given, bias=least), exact, strict=True
+        ):
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+        assert np.all(np.asarray(exact[0])[0, 7] == 0) and np.all(np.asarray(exact[1])[0, 7] == 0)
+        assert all(np.isfinite(np.asarray(x)).all() for x in exact)
+
     def test_everything_at_once(self):
         given = self.arrays(heads=4, key_heads=2)
         bias = jax.random.normal(jax.random.key(3), (1, 4, 90, 90))
