@@ -56,7 +56,8 @@ def names(backends: Sequence[str], implementation: Implementation) -> list[str]:
     asked = [implementation] if isinstance(implementation, str) else list(implementation)
     for name in asked:
         if name not in backends:
-            allowed = ", ".join(["auto", *backends])
+            alone = ["auto"] if isinstance(implementation, str) else []
+            allowed = ", ".join([*alone, *backends])
             raise ValueError(f"implementation {name!r} is unknown; allowed: {allowed}")
     if not asked:
         raise ValueError("implementation is an empty sequence; name at least one backend")

@@ -88,8 +88,10 @@ def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) ->
         }
 
 
-def compiled(kernel: str, cases: dict[str, Case], target: str, *, workers: int = 2) -> list[Row]:
-    """A row a kernel launch of every case (and peer), from the target's compiler.
+def compiled(
+    kernel: str, cases: dict[str, Case], target: str, *, peers: bool = True, workers: int = 2
+) -> list[Row]:
+    """A row a kernel launch of every case (and of `peers`), from the target's compiler.
 
     `workers` cases are compiled at once.
     """
@@ -97,7 +99,7 @@ def compiled(kernel: str, cases: dict[str, Case], target: str, *, workers: int =
     page = peers_of(kernel, chip.platform)
     jobs = []
     for name, case in cases.items():
-        theirs = list(page.PEERS) if page is not None and page.takes(name) else []
+        theirs = list(page.PEERS) if peers and page is not None and page.takes(name) else []
         backends = [*hand_written(kernel, target), *theirs]
         jobs += [(name, case, backend) for backend in backends]
 
@@ -149,5 +151,6 @@ def cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {count}" for key, count in value.items())
     if isinstance(value, list | tuple):
-        return " x ".join(cell(item) for item in value)
+        between = " to " if any(isinstance(item, float) for item in value) else " x "
+        return between.join(cell(item) for item in value)
     return str(value)

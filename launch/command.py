@@ -5,6 +5,7 @@ import errno
 import itertools
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
             sys.exit(_line(error))
 
     def guarded(argv: list[str]) -> None:
+        if argv[1:] and not extra_flags:
+            sys.exit(_line(InputError(f"{argv[1]} is no flag: flags are --name=value")))
         # Libraries log what their threads raised; it is raised here too, and told once.
         logging.set_verbosity(logging.FATAL)
         keep_compiled_programs()
@@ -75,6 +78,7 @@ def keep_memory() -> None:
 
 def check_config(argv: Sequence[str]) -> None:
     """Raises InputError where argv names no config file or variant, or a key the config lacks."""
+    argv = [re.sub("^--?", "--", arg) for arg in argv]  # absl takes both
     files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
     files += [value for flag, value in itertools.pairwise(argv) if flag == "--config"]
     paths = [arg.split("=")[0].split(".", 1)[1] for arg in argv if arg.startswith("--config.")]

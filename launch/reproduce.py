@@ -12,7 +12,7 @@ after each claim; --write_table does only that.
 import json
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from launch import command
 from research.errors import InputError, nearest
@@ -26,8 +26,6 @@ WRITE_TABLE = flags.DEFINE_bool("write_table", False, "Only rewrite the generate
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"not a flag: {argv[1]}")
     from papers import ledger, table
 
     if WRITE_TABLE.value:

@@ -28,7 +28,7 @@ COUNT = flags.DEFINE_integer(
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 OUT = flags.DEFINE_string(
-    "out", None, "The file to write, PNG, GIF or TXT; by default in WORKDIR/samples."
+    "out", None, "The file to write, .png, .gif or .txt as it is; by default in WORKDIR/samples."
 )
 
 
@@ -51,7 +51,9 @@ def main(argv: list[str]) -> None:
         return
     artefacts = method.sample(state, rng, **options)
     shown = [name for name in artefacts if pictures.kind(name)]
-    stem = pathlib.Path(OUT.value or workdir / "samples" / "sample").with_suffix("")
+    stem = pathlib.Path(OUT.value or workdir / "samples" / "sample")
+    if stem.suffix in (".png", ".gif", ".txt"):
+        stem = stem.with_suffix("")
     for name in shown:
         # One artefact has the name asked for, several are told apart.
         own = stem if len(shown) == 1 else stem.with_name(f"{stem.name}_{name}")
@@ -81,19 +83,21 @@ def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> di
 
 
 def typed(name: str, text: str, hint: Any) -> Any:
-    """The Python literal in `text`, or `text` itself where a string is meant.
+    """`text` itself where a string is meant, else the number or the list of numbers in it.
 
     Raises:
-      InputError: it is a number where none is meant, or none where one is.
+      InputError: it is none of those that are meant.
     """
+    kinds = {kind for kind in (str, int, float) if kind in (hint, *get_args(hint))}
+    if str in kinds:
+        return text
     try:
         value = literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
-    kinds = {kind for kind in (str, int, float) if kind in (hint, *get_args(hint))}
     if float in kinds and type(value) is int:
         return float(value)
-    is_list = isinstance(value, tuple) and "Sequence" in str(hint)
+    is_list = isinstance(value, tuple | list) and "Sequence" in str(hint)
     if not is_list and type(value) not in kinds:
         raise InputError(f"--{name}={text} has the wrong type; it takes {hint}")
     return value

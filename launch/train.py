@@ -8,7 +8,7 @@ Ctrl-C or SIGTERM saves and ends; the same command goes on from there.
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from launch import command
@@ -21,8 +21,6 @@ flags.mark_flag_as_required("config")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"not a flag: {argv[1]}")
     from research.run import run
 
     workdir = pathlib.Path(WORKDIR.value)

@@ -12,7 +12,7 @@ from absl import flags
 from kernels.profile import cell
 from kernels.tuner import tune
 from launch import command
-from launch.profiles.kernel import check
+from launch.profiles.kernel import check, check_hand_written
 from research.errors import InputError
 
 KERNEL = flags.DEFINE_string("kernel", None, "A folder of kernels/.", required=True)
@@ -25,10 +25,15 @@ def main(argv: list[str]) -> None:
     if TARGET.value in ("cpu", "device"):
         raise InputError(f"--target={TARGET.value} has no compiler's figures; name a chip")
     check(KERNEL.value, TARGET.value)
+    check_hand_written(KERNEL.value, TARGET.value)
+    tuned = set()
     for best in tune(KERNEL.value, TARGET.value, keys=KEYS.value, seconds=SECONDS.value):
         _, spills, cost = best.order
         found = "none compiles" if best.refused else f"spills {spills:g}, cost {cost:g}"
         print(f"{best.key}: {cell(best.blocks)}: {found}", file=sys.stderr)
+        tuned.add(best.key)
+    if unknown := [key for key in KEYS.value if key not in tuned]:
+        raise InputError(f"no case of {KERNEL.value} asks {TARGET.value} for {', '.join(unknown)}")
 
 
 if __name__ == "__main__":

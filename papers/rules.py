@@ -72,8 +72,9 @@ def violated(name: str, *, least: float) -> Rule:
     """Every seed's value is at least `least`: the error of what the paper calls wrong shows."""
 
     def rule(measurements: Sequence[Measurement]) -> Finding:
-        smallest = min(measurement[name] for measurement in measurements)
-        return Finding(smallest >= least, f"{name} is {smallest:.2g}, at least {least:g} expected")
+        values = [measurement[name] for measurement in measurements]
+        holds = all(value >= least for value in values)
+        return Finding(holds, f"{name} is {np.min(values):.2g}, at least {least:g} expected")
 
     return rule
 

@@ -32,7 +32,8 @@ generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
 - REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors (a loss: at most 2 above
   it), or an identity inside its stated tolerance.
 - DIRECTION HOLDS: the protocol is shrunk, or a bound is ours; every rule of the claim holds: an
-  order with 95% intervals that do not overlap, or a bound that each seed keeps.
+  order with 95% intervals that do not overlap, or a bound that each seed keeps, or their mean
+  less 2 standard errors.
 - FAILED and NOT RUN say why.
 
 ± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,

@@ -15,7 +15,7 @@ def case(rows: int, inputs: int, outputs: int, dtype: str) -> Case:
         linear,
         (x, kernel),
         # Each of the three products reads two of the arrays and writes the third.
-        Work(6.0 * rows * inputs * outputs, 12.0 * (x.size + kernel.size + rows * outputs)),
+        Work(6.0 * rows * inputs * outputs, 12.0 * (x.size + kernel.size + rows * outputs), dtype),
         {"dtype": dtype},
         gradient=(0, 1),
     )

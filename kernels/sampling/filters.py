@@ -94,6 +94,8 @@ def keep_top_p(logits_BxV: jax.Array, p: float) -> jax.Array:
 
 def keep_min_p(logits_BxV: jax.Array, p: float) -> jax.Array:
     """Compared as gaps, since an exp is rounded otherwise on other machines."""
+    if p == 0:
+        return logits_BxV
     return jnp.where(gaps(logits_BxV) <= widest_gap(p), logits_BxV, -jnp.inf)
 
 

@@ -1,5 +1,6 @@
 """A peer's process, in a virtual environment of its own that is kept in the cache."""
 
+import contextlib
 import functools
 import hashlib
 import pathlib
@@ -38,9 +39,11 @@ def score(peer: Process) -> float:
 
 def asked(peer: Process, line: str) -> float:
     assert peer.stdin and peer.stdout
-    peer.stdin.write(f"{line}\n")
-    peer.stdin.flush()
-    answer = peer.stdout.readline()
+    answer = ""
+    with contextlib.suppress(BrokenPipeError):
+        peer.stdin.write(f"{line}\n")
+        peer.stdin.flush()
+        answer = peer.stdout.readline()
     if not answer:
         raise InputError(f"the peer's process ended with exit code {peer.wait()}")
     return float(answer)

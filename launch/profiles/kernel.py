@@ -7,7 +7,7 @@ import pathlib
 import jax
 
 from kernels import compilers, report
-from kernels.profile import Row, cases_of, compiled, kernel_names, markdown, measured
+from kernels.profile import Row, cases_of, compiled, hand_written, kernel_names, markdown, measured
 from kernels.targets import TARGETS
 from research.errors import InputError, nearest
 
@@ -18,11 +18,8 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
     Raises InputError for a name that isn't there, and for a compiler that isn't installed.
     """
     check(kernel, target)
-    here = jax.default_backend()
-    if target == "cpu" and here != "cpu":
-        raise InputError("--target=cpu on a machine with an accelerator: set JAX_PLATFORMS=cpu")
     timed = target in ("cpu", "device")
-    cases = cases_of(kernel, on_cpu=timed and here == "cpu")
+    cases = cases_of(kernel, on_cpu=timed and jax.default_backend() == "cpu")
     for name in shapes:
         if name not in cases:
             raise InputError(f"{kernel} has no case {name!r} for {target}; {nearest(name, cases)}")
@@ -33,18 +30,26 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
             for name, case in chosen.items()
             for row in measured(kernel, name, case, rounds=rounds, peers=peers)
         ]
-    return compiled(kernel, chosen, target)
+    check_hand_written(kernel, target)
+    return compiled(kernel, chosen, target, peers=peers)
 
 
 def check(kernel: str, target: str) -> None:
     if kernel not in kernel_names():
         raise InputError(f"no kernel {kernel!r}; {nearest(kernel, kernel_names())}")
+    if target == "cpu" and jax.default_backend() != "cpu":
+        raise InputError("--target=cpu on a machine with an accelerator: set JAX_PLATFORMS=cpu")
     if target in ("cpu", "device"):
         return
     if target not in TARGETS:
         raise InputError(f"no target {target!r}; {nearest(target, ['cpu', 'device', *TARGETS])}")
     if absent := compilers.missing(target):
         raise InputError(absent)
+
+
+def check_hand_written(kernel: str, target: str) -> None:
+    if not hand_written(kernel, target):
+        raise InputError(f"{kernel} has no backend of its own for {target}")
 
 
 def write(rows: list[Row], path: pathlib.Path) -> str:

@@ -57,17 +57,15 @@ def prefix_matching(
     return np.asarray(jnp.mean(found, axis=(1, 3)))
 
 
-def matching_at_any_distance(
+def matching_by_distance(
     weights: Float[Array, "L B H T T"], period: int
-) -> tuple[Float[np.ndarray, "L H"], Int[np.ndarray, "L H"]]:
-    """`prefix_matching` with any distance in the place of 1: the most weight, and at which.
+) -> Float[np.ndarray, "D L H"]:
+    """`prefix_matching` at every distance from 1 to `period - 1`.
 
     A head whose keys know the token `distance` before them finds its token by looking so far behind
     where it stood; the paper's heads look at 1.
     """
-    distances = range(1, period)
-    found = np.stack([prefix_matching(weights, period, distance=d) for d in distances])
-    return found.max(axis=0), found.argmax(axis=0) + 1
+    return np.stack([prefix_matching(weights, period, distance=d) for d in range(1, period)])
 
 
 def uniform_prefix_matching(length: int, period: int) -> float:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 import os
 import pathlib
 import sys
@@ -29,6 +31,8 @@ SAMPLES = 2500  # drawn after every epoch, always of the same latents
 SCORES = ("modes", "high_quality", "reverse_kl")
 GENERATOR: dict[str, Any] = {"width": 400, "layers": 4}
 DISCRIMINATOR: dict[str, Any] = {"width": 200, "layers": 3, "pieces": 5}
+SETTINGS = (EXAMPLES, BATCH, SAMPLES, GENERATOR, DISCRIMINATOR)
+SETTINGS_HASH = hashlib.sha256(json.dumps(SETTINGS).encode()).hexdigest()[:8]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +60,13 @@ class Row:
 
 
 def together(seed: int, seeds: int) -> tuple[int, ...]:
-    """Those of the `seeds` seeds that are best trained with `seed`.
+    """Those of a claim's `seeds` seeds that are best trained with `seed`.
 
     On an accelerator all, in one batch. A CPU's cache holds the weights and moments of one: one by
     one is faster there, and each is kept as it is done.
     """
-    return (seed,) if jax.default_backend() == "cpu" else tuple(range(seeds))
+    alone = jax.default_backend() == "cpu" or seed >= seeds
+    return (seed,) if alone else tuple(range(seeds))
 
 
 @functools.cache
@@ -71,7 +76,7 @@ def history(row: Row, seeds: tuple[int, ...]) -> Float[np.ndarray, "epochs seeds
     No step depends on how many epochs there will be: a longer row goes on with a shorter one's.
     """
     named_seeds = "-".join(map(str, seeds))
-    path = RUNS / f"{row.mixture}-packing{row.packing}-seed{named_seeds}.npz"
+    path = RUNS / f"{row.mixture}-packing{row.packing}-seed{named_seeds}-{SETTINGS_HASH}.npz"
     rngs = jax.vmap(jax.random.key)(jnp.array(seeds))
     packs = jnp.stack([training_packs(row, seed) for seed in seeds])
     train = jax.jit(functools.partial(all_epochs, row.method), donate_argnums=0)

@@ -44,7 +44,7 @@ def config(seed: int = 0, *, subsample: float | None = 1e-4) -> ConfigDict:
 
 
 def measure_similarity(seed: int) -> Measurement:
-    """Of trained vectors, and of the same before the first step."""
+    """Of trained vectors, and of random ones."""
     made = config(seed)
     experiment, state = trained.trained(made, f"skipgram-seed{seed}")
     method = experiment.method

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from research.data import datasets
 from research.data.tokenizers import Tokenizer
 from research.data.word_contexts import WordSet
+from research.errors import InputError
 from research.methods.word_embeddings import SkipGram, noise_nats, true_nats
 from research.networks.word_vectors import WordVectors
 
@@ -96,7 +97,7 @@ def optimum(made: Pairs, seed: int, *, negatives: int) -> Float[np.ndarray, "n n
             options=options,
         )
         if not found.success:
-            raise RuntimeError(f"not at the minimum: {found.message}")
+            raise InputError(f"the optimum was not reached: {found.message}")
         return np.asarray(scores(jnp.asarray(found.x)))
 
 

@@ -39,7 +39,7 @@ def still(name: str, values: Any) -> Picture:
 
 def save(name: str, values: Any, stem: pathlib.Path) -> pathlib.Path:
     """Writes an artefact as STEM.png, .gif where it moves, .txt of texts, and returns the path."""
-    path = stem.with_suffix(SUFFIXES.get(kind(name) or "", ".png"))
+    path = stem.with_name(stem.name + SUFFIXES.get(kind(name) or "", ".png"))
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind(name) == "texts":
         path.write_text(RULE.join([*values, ""]), encoding="utf-8")

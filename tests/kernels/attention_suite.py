@@ -148,7 +148,7 @@ class AttentionSuite(BandSuite):
             close(a, b, self.tolerance, name)
 
     def test_a_bias_of_keys_that_is_large(self):
-        """Its weights are those without it: it takes part in no sum of queries that are not there."""
+        """Its weights are those without it, and queries that are not there take part in no sum."""
         given = self.arrays()
         bias = jnp.full((90,), 100.0)
         plain = self.value_and_gradients(self.run, given)

@@ -159,7 +159,8 @@ class SamplingSuite:
             good[2].at[0].set(jnp.inf),
         )
         given = nan.at[3].set(low).at[2].set(high)
-        for settings in ({}, dict(top_k=3, top_p=0.9, min_p=0.1), dict(top_p=0.5), dict(top_k=9)):
+        of_all = dict(top_k=3, top_p=0.9, min_p=0.1)
+        for settings in ({}, of_all, dict(top_p=0.5), dict(top_k=9), dict(min_p=0.0)):
             tokens, log_probs = self.sample(given, RNG, **settings)
             alone = self.sample(good, RNG, **settings)
             np.testing.assert_array_equal(tokens[1:4], -1)

@@ -37,3 +37,5 @@ def test_bad_arguments_are_named(message):
 def test_a_bad_page_table_is_named():
     with pytest.raises(ValueError, match=re.escape("pages must be integers (B=2, M)")):
         paged_decode_attention(Q, K, K, jnp.ones(2, int), jnp.zeros((3, 1), int))
+    with pytest.raises(ValueError, match="M at least 1"):
+        paged_decode_attention(Q, K, K, jnp.ones(2, int), jnp.zeros((2, 0), int))

@@ -37,6 +37,13 @@ def test_a_peer_that_ended_is_an_error():
         process.stretch(peer("import sys; sys.stdin.readline(); sys.exit(3)"), 10)
 
 
+def test_a_peer_that_ended_before_it_was_asked_is_an_error():
+    gone = peer("import sys; sys.exit(3)")
+    gone.wait()
+    with pytest.raises(InputError, match="ended with exit code 3"):
+        process.stretch(gone, 10)
+
+
 @pytest.mark.parametrize("name", PEERS)
 def test_a_page_pins_what_it_needs_and_names_a_config_that_exists(name):
     page = importlib.import_module(f"launch.peers.{name}")

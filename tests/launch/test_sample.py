@@ -28,13 +28,23 @@ def test_options_are_typed_as_annotated():
     assert isinstance(options["guidance"], float)
 
 
+@pytest.mark.parametrize("text", ["1984", "[0-9]+", "'hi'", "{[]}", "None", ""])
+def test_a_text_is_taken_as_it_is(text):
+    assert sampling_options([f"--solver={text}"], sample) == {"solver": text}
+
+
+def test_labels_may_stand_in_brackets():
+    assert sampling_options(["--labels=[1, 2]"], sample)["labels"] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
         ("--guidence=2", r"takes no --guidence=2; nearest: guidance"),
         ("--steps=many", r"--steps=many has the wrong type; it takes int \| None"),
         ("--steps=1.5", r"--steps=1.5 has the wrong type"),
-        ("--solver=3", r"--solver=3 has the wrong type"),
+        ("--steps={[]}", r"--steps={\[\]} has the wrong type"),
+        ("--labels=one", r"--labels=one has the wrong type"),
         ("--state=3", r"takes no --state=3"),
         ("--batch=3", r"takes no --batch=3"),
         ("steps=3", r"takes no steps=3"),

@@ -34,7 +34,7 @@ def test_late_validation_is_grokking_and_what_is_sooner_or_never_is_not():
     never = [(25, 0.01), (50, 0.02), (10_000, 0.98)]
     assert verdict(late(600), late(600), never) == "FAILED"
     assert verdict(late(600, then=0.9), late(600, then=0.9), late(600, then=1.0)) == "FAILED"
-    with pytest.raises(ValueError, match="training has not reached"):
+    with pytest.raises(InputError, match="training has not reached"):
         paper.delays(TRAINING[:1], never)
 
 

@@ -38,6 +38,7 @@ def test_one_seed_has_no_interval():
         (violated("x", least=0.1), [0.2, 0.3], True),
         (violated("x", least=0.1), [0.2, 0.01], False),
         (violated("x", least=0.1), [np.nan, 0.3], False),
+        (violated("x", least=0.1), [0.3, np.nan], False),
         (figure("x", 3.17), [3.1, 3.2, 3.25], True),
         (figure("x", 3.17), [3.31, 3.32, 3.33], False),
         (at_most("x", 3.17), [3.31, 3.32, 3.33], False),

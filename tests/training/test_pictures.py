@@ -31,8 +31,8 @@ def test_small_images_are_enlarged_until_their_shorter_side_is_seen(size, shown)
 
 def test_frames_become_a_gif_of_as_many(tmp_path):
     frames = np.linspace(-1, 1, 5)[None, :, None, None, None] * np.ones((3, 1, 8, 8, 1))
-    path = pictures.save("frames", frames.astype(np.float32), tmp_path / "painted")
-    assert path.name == "painted.gif"
+    path = pictures.save("frames", frames.astype(np.float32), tmp_path / "painted.v2")
+    assert path.name == "painted.v2.gif"
     with Image.open(path) as gif:
         assert gif.n_frames == 5
         shown_ms = []

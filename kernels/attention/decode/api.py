@@ -82,10 +82,12 @@ def paged_decode_attention(
     if (
         pages_BxM.ndim != 2
         or pages_BxM.shape[:1] != expected
+        or not pages_BxM.shape[1]
         or not jnp.issubdtype(pages_BxM.dtype, jnp.integer)
     ):
         raise ValueError(
-            f"pages must be integers (B={expected[0]}, M), got {pages_BxM.dtype} {pages_BxM.shape}"
+            f"pages must be integers (B={expected[0]}, M), M at least 1, "
+            f"got {pages_BxM.dtype} {pages_BxM.shape}"
         )
     pages = pages_BxM.astype(jnp.int32)
     arrays = Arrays(q_BxHxD, k_PxKxNxD, v_PxKxNxD, lengths_B, pages)
