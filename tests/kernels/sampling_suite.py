@@ -41,6 +41,7 @@ class SamplingSuite:
     sizes = (1, 2, 127, 128, 129, 1000)
     short_floats = ("bfloat16", "float16")
     draws = 100_000
+    alike = 64  # rows of one distribution
     tolerance = 2e-6  # of log-probabilities
 
     def inside(self):
@@ -95,11 +96,10 @@ class SamplingSuite:
 
     def supports(self, row, **settings):
         """The tokens that are drawn from many rows alike."""
-        alike = jnp.broadcast_to(jnp.asarray(row, jnp.float32), (64, len(row)))
-        drawn = self.sample(alike, RNG, **settings)
-        np.testing.assert_allclose(
-            np.exp(drawn.log_probs_B), np.bincount(drawn.tokens_B)[drawn.tokens_B] / 64, atol=0.25
-        )
+        rows = jnp.broadcast_to(jnp.asarray(row, jnp.float32), (self.alike, len(row)))
+        drawn = self.sample(rows, RNG, **settings)
+        shares = np.bincount(drawn.tokens_B)[drawn.tokens_B] / self.alike
+        np.testing.assert_allclose(np.exp(drawn.log_probs_B), shares, atol=0.25)
         return sorted(set(np.asarray(drawn.tokens_B).tolist()))
 
     def test_top_p_keeps_the_token_that_crosses(self):

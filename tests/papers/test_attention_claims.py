@@ -31,7 +31,13 @@ def start_of(carry):
 original = xla.softmax_step
 
 
-def test_exact():
+@pytest.fixture
+def few_heads(monkeypatch):
+    """A quarter of the claim's: the truth is computed in float64."""
+    monkeypatch.setattr(flash, "HEADS", 2)
+
+
+def test_exact(few_heads):
     assert verdict("flash_attention.exact") == "REPRODUCED"
 
 
@@ -43,12 +49,12 @@ def traced_anew():
     xla.forward_by.clear_cache()
 
 
-def test_sums_that_are_not_rescaled(monkeypatch, traced_anew):
+def test_sums_that_are_not_rescaled(monkeypatch, traced_anew, few_heads):
     monkeypatch.setattr(xla, "softmax_step", without_rescaling)
     assert verdict("flash_attention.exact") == "FAILED"
 
 
-def test_a_window_is_not_exact(monkeypatch):
+def test_a_window_is_not_exact(monkeypatch, few_heads):
     def wrong(q, k, v, *, causal):
         return flash.attention(q, k, v, causal=causal, window=512, implementation="xla")
 
