@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from research.errors import InputError
 from research.sampling.decoding import generate, stream
 from research.sampling.decoding.generation import begin
 from research.sampling.decoding.strategies import Task
@@ -16,6 +17,7 @@ from tests.sampling.language_models import (
     logits_after,
     parameters,
     sequences,
+    softmax,
 )
 
 TARGET, DRAFT = parameters(0), parameters(7, scale=0.4)
@@ -176,3 +178,14 @@ def test_a_stream_is_what_is_generated(block):
     joined = [np.concatenate(row) for row in zip(*parts, strict=True)]
     for mine, theirs, length in zip(joined, whole.tokens_BxN, whole.lengths_B, strict=True):
         np.testing.assert_array_equal(mine, theirs[:length])
+
+
+def test_a_target_that_diverges_is_named_and_a_draft_that_does_is_not_believed():
+    """Nothing that a draft without finite logits proposes stays: the text is the target's."""
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, TARGET)
+    asked = dict(new_tokens=2, strategy="speculative", draft=ORDER_2)
+    with pytest.raises(InputError, match="prompt 0: the model's logits are not finite"):
+        generate(ORDER_2, broken, [PROMPT], RNG, draft_params=DRAFT, **asked)
+    found = run([PROMPT] * DRAWS, 2, draft=broken)
+    exact = sequences(lambda text, _: softmax(logits_after(TARGET, text)), PROMPT, 2)
+    check_frequencies(index(found.tokens_BxN), exact.ravel())
