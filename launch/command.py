@@ -40,8 +40,13 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
         keep_memory()
         try:
             main(argv)
+            sys.stdout.flush()
         except InputError as error:
             sys.exit(_line(error))
+        except BrokenPipeError:
+            # Who read the output has gone, as `head` does: nothing is told at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

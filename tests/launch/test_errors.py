@@ -56,6 +56,16 @@ def test_a_bad_flag(tmp_path, arguments, message):
     assert message in error_of("launch.train", f"--workdir={tmp_path}/run", *arguments)
 
 
+def test_a_reader_that_goes_ends_a_command_quietly():
+    """As `launch.reproduce --list | head -1` does."""
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "launch.reproduce", "--list"]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, text=True, timeout=600)
+    os.close(written)
+    assert done.returncode == 1 and not done.stderr
+
+
 def test_a_directory_without_a_run(tmp_path):
     line = error_of("launch.sample", f"--workdir={tmp_path}")
     assert "config.json is missing (launch.train makes one)" in line
