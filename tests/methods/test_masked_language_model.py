@@ -143,6 +143,10 @@ def test_of_packed_rows_only_real_tokens_are_hidden_and_each_reads_its_own_segme
     texts = model.sample(state, jax.random.key(0), count=1, batch=batch)["texts"]
     assert len(re.sub(r"[\[\]]", "", texts[0])) == len(first) + len(second)
 
+    all_chosen = method(length=24, share=1.0)
+    hidden = all_chosen.hidden(jax.random.key(0), batch["tokens"], batch["segments"] > 0)
+    np.testing.assert_array_equal(hidden == MASK, segments > 0)
+
     masked = np.where(np.arange(24) % 3 == 1, MASK, row)
     told = model.filled(state.params["model"], batch | {"tokens": jnp.asarray(masked)})
     for part in (slice(0, len(first)), slice(len(first), -2)):
