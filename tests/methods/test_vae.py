@@ -10,8 +10,6 @@ import optax
 import pytest
 import scipy.stats
 
-from research.data.examples import InMemory
-from research.data.image_sets import ImageSet
 from research.errors import InputError
 from research.methods.importance_bounds import BOUNDS, log_weights
 from research.methods.likelihoods import Bernoulli, Gaussian
@@ -35,14 +33,6 @@ def method(*, image_shape=(4, 4, 1), hidden=(16,), latent=LATENT, **arguments):
     if arguments.get("likelihood") != "gaussian" and arguments["levels"] != 2:
         arguments = {"binarize": "dynamic"} | arguments
     return VAE(networks=networks, optimizer=optax.adam(1e-2), image_shape=image_shape, **arguments)
-
-
-def image_set(images, *, levels):
-    """Images as a data set, with labels that nobody reads."""
-    source = InMemory({"image": images, "label": np.zeros(len(images), np.int32)})
-    about = {"name": "images", "split": "train", "fingerprint": "0" * 64}
-    shape = images.shape[1:]
-    return ImageSet(**about, source=source, image_shape=shape, num_classes=None, levels=levels)
 
 
 def linear_gaussian(**arguments):
@@ -260,41 +250,6 @@ def test_a_step_is_compiled_once():
     for i in range(3):
         state, _ = step(state, BATCH, jax.random.fold_in(RNG, i))
     assert step._cache_size() == 1
-
-
-def test_the_baseline_is_of_the_training_datas_moments():
-    made = method(levels=2)
-    image = np.zeros((100, 4, 4, 1), np.uint8)
-    image[:25, 0, 0] = 1
-    train = image_set(image, levels=2)
-    # 25 of 100 images, and one more that is half white at every pixel.
-    p, rare = 25.5 / 101, 0.5 / 101
-    for shown, expected in ((image[:1], np.log(p)), (image[-1:], np.log1p(-p))):
-        found = made.trivial(train, image_set(shown, levels=2))["nll"]["independent_pixels"]
-        np.testing.assert_allclose(found, -expected - 15 * np.log1p(-rare), rtol=1e-4)
-
-
-def test_the_baseline_is_a_mean_over_all_test_images():
-    """Of more images than are observed at once."""
-    made = method(levels=2)
-    image = np.random.default_rng(0).integers(0, 2, (1500, 4, 4, 1), dtype=np.uint8)
-    of = lambda test: made.trivial(image_set(image, levels=2), image_set(test, levels=2))  # noqa: E731
-    whole, first, last = (
-        of(test)["nll"]["independent_pixels"] for test in (image, image[:500], image[500:])
-    )
-    np.testing.assert_allclose(whole, (first + 2 * last) / 3, rtol=1e-5)
-    shares = (image.sum(0) + 0.5) / 1501
-    entropy = -(shares * np.log(shares) + (1 - shares) * np.log1p(-shares)).sum()
-    np.testing.assert_allclose(whole, entropy, rtol=1e-3)
-
-
-def test_the_gaussian_baseline_has_the_pixels_variance():
-    made = method(likelihood="gaussian")
-    params, mean = made.likelihood.marginal(
-        jnp.full((4, 4, 1), 0.5), jnp.full((4, 4, 1), 0.25 + 0.09)
-    )
-    assert float(jnp.exp(params["log_std"])) == pytest.approx(0.3)
-    np.testing.assert_array_equal(mean, 0.5)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"likelihood": "gaussian"}])

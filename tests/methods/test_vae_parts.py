@@ -1,4 +1,4 @@
-"""What a VAE minimises, logs, evaluates and draws, and by which of its parameters."""
+"""What a VAE minimises, logs, evaluates and draws, by which parameters, beside which baseline."""
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +6,23 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from research.data.examples import InMemory
+from research.data.image_sets import ImageSet
 from research.methods.importance_bounds import BOUNDS, log_likelihood
 from research.training.optimizers import EmaState
 from research.training.rng import named
 from research.training.state import TrainState
-from tests.methods.test_vae import RNG, image_set, linear_gaussian
+from tests.methods.test_vae import RNG, linear_gaussian, method
 
 GRID = np.random.default_rng(3).integers(0, 17, (5, 2, 3, 1), dtype=np.uint8)
+
+
+def image_set(images, *, levels):
+    """Images as a data set, with labels that nobody reads."""
+    source = InMemory({"image": images, "label": np.zeros(len(images), np.int32)})
+    about = {"name": "images", "split": "train", "fingerprint": "0" * 64}
+    shape = images.shape[1:]
+    return ImageSet(**about, source=source, image_shape=shape, num_classes=None, levels=levels)
 
 
 def trained(made, params, average=None):
@@ -49,6 +59,41 @@ def test_evaluation_is_of_the_elbos_parts_and_of_the_bound_at_beta_1():
     np.testing.assert_allclose(
         found["reconstruction"], -terms.log_likelihood_BxK.mean(1), rtol=1e-5
     )
+
+
+def test_the_baseline_is_of_the_training_datas_moments():
+    made = method(levels=2)
+    image = np.zeros((100, 4, 4, 1), np.uint8)
+    image[:25, 0, 0] = 1
+    train = image_set(image, levels=2)
+    # 25 of 100 images, and one more that is half white at every pixel.
+    p, rare = 25.5 / 101, 0.5 / 101
+    for shown, expected in ((image[:1], np.log(p)), (image[-1:], np.log1p(-p))):
+        found = made.trivial(train, image_set(shown, levels=2))["nll"]["independent_pixels"]
+        np.testing.assert_allclose(found, -expected - 15 * np.log1p(-rare), rtol=1e-4)
+
+
+def test_the_baseline_is_a_mean_over_all_test_images():
+    """Of more images than are observed at once."""
+    made = method(levels=2)
+    image = np.random.default_rng(0).integers(0, 2, (1500, 4, 4, 1), dtype=np.uint8)
+    of = lambda test: made.trivial(image_set(image, levels=2), image_set(test, levels=2))  # noqa: E731
+    whole, first, last = (
+        of(test)["nll"]["independent_pixels"] for test in (image, image[:500], image[500:])
+    )
+    np.testing.assert_allclose(whole, (first + 2 * last) / 3, rtol=1e-5)
+    shares = (image.sum(0) + 0.5) / 1501
+    entropy = -(shares * np.log(shares) + (1 - shares) * np.log1p(-shares)).sum()
+    np.testing.assert_allclose(whole, entropy, rtol=1e-3)
+
+
+def test_the_gaussian_baseline_has_the_pixels_variance():
+    made = method(likelihood="gaussian")
+    params, mean = made.likelihood.marginal(
+        jnp.full((4, 4, 1), 0.5), jnp.full((4, 4, 1), 0.25 + 0.09)
+    )
+    assert float(jnp.exp(params["log_std"])) == pytest.approx(0.3)
+    np.testing.assert_array_equal(mean, 0.5)
 
 
 def test_the_baseline_is_the_normal_of_the_moments():
