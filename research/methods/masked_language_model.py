@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
@@ -138,9 +138,10 @@ class MaskedLanguageModel(TextWriter):
 
     def hidden(self, rng: Rng, tokens_BxT: Array, real_BxT: Array) -> Array:
         """Rows with a mask for as many of their real tokens as training chooses."""
-        score_BxT = jnp.where(real_BxT, jax.random.uniform(rng, tokens_BxT.shape), -1)
-        least_Bx1 = jnp.sort(score_BxT, axis=1)[:, -self.chosen][:, None]
-        return jnp.where(real_BxT & (score_BxT >= least_Bx1), self.tokenizer.mask, tokens_BxT)
+        places_BxM, is_real_BxM = random_places(real_BxT, rng, self.chosen)
+        rows_Bx1 = jnp.arange(len(tokens_BxT))[:, None]
+        shown_BxM = jnp.where(is_real_BxM, self.tokenizer.mask, tokens_BxT[rows_Bx1, places_BxM])
+        return tokens_BxT.at[rows_Bx1, places_BxM].set(shown_BxM)
 
     def filled(self, params: Params, fields: Batch) -> np.ndarray:
         """Rows of which every masked place is told, the surest first."""
@@ -200,15 +201,22 @@ def masking(
     1810.04805, section 3.1 and appendix A.1. Of a row that has fewer all are chosen. The other
     token is any of the vocabulary.
     """
-    score_BxT = jnp.where(real_BxT, jax.random.uniform(named(rng, "places"), tokens_BxT.shape), -1)
-    score_BxM, places_BxM = jax.lax.top_k(score_BxT, count)
+    places_BxM, is_real_BxM = random_places(real_BxT, named(rng, "places"), count)
     targets_BxM = jnp.take_along_axis(tokens_BxT, places_BxM, axis=1)
     fate_BxM = jax.random.uniform(named(rng, "fate"), places_BxM.shape)
     any_BxM = jax.random.randint(named(rng, "any"), places_BxM.shape, 0, vocabulary)
     swapped_BxM = jnp.where(fate_BxM < HIDDEN + SWAPPED, any_BxM, targets_BxM)
     shown_BxM = jnp.where(fate_BxM < HIDDEN, mask, swapped_BxM)
-    is_real_BxM = score_BxM >= 0
     shown_BxM = jnp.where(is_real_BxM, shown_BxM, targets_BxM)
     rows_Bx1 = jnp.arange(len(tokens_BxT))[:, None]
     seen_BxT = tokens_BxT.at[rows_Bx1, places_BxM].set(shown_BxM)
     return Masked(seen_BxT, places_BxM, targets_BxM, is_real_BxM.astype(jnp.float32))
+
+
+def random_places(
+    real_BxT: Any, rng: Rng, count: int
+) -> tuple[Int[Array, "B M"], Bool[Array, "B M"]]:
+    """`count` places of each row, real ones first, and which of them are real."""
+    score_BxT = jnp.where(real_BxT, jax.random.uniform(rng, real_BxT.shape), -1)
+    score_BxM, places_BxM = jax.lax.top_k(score_BxT, count)
+    return places_BxM, score_BxM >= 0
