@@ -16,6 +16,7 @@ from research.data import (
     point_sets,
     repeated_letters,
     sequence_tasks,
+    sequential_mnist,
     text_sets,
 )
 from research.data.corpora import CORPORA, is_path
@@ -60,6 +61,8 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
         return _given(functools.partial(text_sets.load, name, split, files=files), options)
     for option in options:
         raise InputError(f"data.{option} is unknown: texts have options, and need data.tokenizer")
+    if name == "sequential_mnist":
+        return sequential_mnist.load(name, split)
     if name in MIXTURES:
         return point_sets.load(name, split)
     if name == "episodes":

@@ -29,3 +29,15 @@ def share_nats(seen: Int[np.ndarray, " N"], met: Int[np.ndarray, " M"], *, class
     """Mean nats of the labels `met` by shares of those `seen`, of which each class has one more."""
     counts = np.bincount(seen, minlength=classes) + 1
     return float(-np.log(counts / counts.sum())[met].mean())
+
+
+def trivial_classifiers(
+    seen: Int[np.ndarray, " N"], met: Int[np.ndarray, " M"], *, classes: int
+) -> dict[str, dict[str, float]]:
+    """What is got on labels `met` without an input, of those `seen`: `accuracy` by the most
+    frequent class, `loss` in nats by each class's share."""
+    majority = float(np.mean(met == most_frequent(seen)))
+    return {
+        "loss": {"shares": share_nats(seen, met, classes=classes)},
+        "accuracy": {"majority": majority},
+    }

@@ -1,7 +1,7 @@
 """Supervised learning on sequences: a number of the whole sequence, or a class at every step."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from research.data.examples import Dataset
 from research.errors import InputError
+from research.evaluation.classification import trivial_classifiers
 from research.networks.initial import initial
 from research.training.method import Aux, Method, Objective
 from research.training.optimizers import averaged
@@ -92,6 +94,12 @@ class AnswerClassification(SequenceTaskMethod):
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch["target"])
         right = jnp.argmax(logits, axis=-1) == batch["target"]
         return {"loss": loss, "accuracy": right.astype(jnp.float32)}
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What is got without reading: the most frequent class, and each class by its share."""
+        seen, met = train.arrays()["target"], test.arrays()["target"]
+        classes = 1 + int(max(seen.max(), met.max()))
+        return trivial_classifiers(seen, met, classes=classes)
 
 
 class StepClassification(SequenceTaskMethod):

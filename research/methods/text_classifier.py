@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from kernels.linear import linear
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
-from research.evaluation.classification import most_frequent, share_nats
+from research.evaluation.classification import trivial_classifiers
 from research.methods.fine_tuning import FineTunedEncoder
 from research.pretrained.minilm import masked_mean
 from research.training.optimizers import averaged
@@ -48,9 +48,7 @@ class TextClassifier(FineTunedEncoder):
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """What is got without reading: the most frequent class, and each class by its share."""
         seen, met = train.arrays()["label"], test.arrays()["label"]
-        nats = share_nats(seen, met, classes=len(self.classes))
-        majority = float(np.mean(met == most_frequent(seen)))
-        return {"loss": {"shares": nats}, "accuracy": {"majority": majority}}
+        return trivial_classifiers(seen, met, classes=len(self.classes))
 
     def sample(  # type: ignore[override]
         self, state: TrainState, rng: Rng, *, count: int, batch: Batch

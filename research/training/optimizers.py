@@ -21,6 +21,7 @@ def optimizer(
     schedule: str = "constant",
     warmup_steps: int = 0,
     final_rate: float = 0.0,
+    drops: Sequence[Sequence[Any]] = (),
     clip_norm: float | None = None,
     weight_decay: float = 0.0,
     decayed: str = r"kernel$",
@@ -42,6 +43,7 @@ def optimizer(
         one, but PPO one of each epoch's minibatches, and a critic `n_critic`.
       schedule: constant or cosine, after `warmup_steps` of linear warm-up; the cosine ends at
         `final_rate` of the peak.
+      drops: (gradients, factor): after so many the rate is multiplied by the factor.
       clip_norm: the gradient's largest global norm.
       decayed: parameters whose path, as `params/Dense_0/kernel`, matches are decayed.
       rates: (pattern, factor): the first pattern found in a path scales its learning rate.
@@ -67,6 +69,7 @@ def optimizer(
         warmup_steps=warmup_steps // accumulate,
         total_steps=total_steps // accumulate,
         final_rate=final_rate,
+        drops=[(gradients // accumulate, factor) for gradients, factor in drops],
     )
     links = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
@@ -83,9 +86,18 @@ def optimizer(
 
 
 def learning_rate_schedule(
-    name: str, *, peak: float, warmup_steps: int, total_steps: int, final_rate: float = 0.0
+    name: str,
+    *,
+    peak: float,
+    warmup_steps: int,
+    total_steps: int,
+    final_rate: float = 0.0,
+    drops: Sequence[tuple[int, float]] = (),
 ) -> optax.Schedule:
-    """Linear warm-up from 0 to `peak`, then constant, or a cosine that ends at `total_steps`."""
+    """Linear warm-up from 0 to `peak`, then constant, or a cosine that ends at `total_steps`.
+
+    At each step of `drops` all that follows is multiplied by its factor.
+    """
     schedules: dict[str, Callable[[], optax.Schedule]] = {
         "constant": lambda: optax.constant_schedule(peak),
         "cosine": lambda: optax.cosine_decay_schedule(
@@ -94,10 +106,12 @@ def learning_rate_schedule(
     }
     if name not in schedules:
         raise InputError(f"optimizer.schedule={name!r} is unknown; {nearest(name, schedules)}")
-    if not warmup_steps:
-        return schedules[name]()
-    warmup = optax.linear_schedule(0.0, peak, warmup_steps)
-    return optax.join_schedules([warmup, schedules[name]()], [warmup_steps])
+    schedule = schedules[name]()
+    if warmup_steps:
+        warmup = optax.linear_schedule(0.0, peak, warmup_steps)
+        schedule = optax.join_schedules([warmup, schedule], [warmup_steps])
+    factor = optax.piecewise_constant_schedule(1.0, dict(drops))
+    return lambda step: schedule(step) * factor(step)
 
 
 def matching(pattern: str, tree: Any) -> Any:

@@ -66,3 +66,22 @@ def test_linear_functions_have_their_values_a_step_later_among_the_inputs():
     w = np.linalg.pinv(x) @ targets[..., None]
     np.testing.assert_allclose((x @ w)[..., 0], targets, atol=1e-3)
     np.testing.assert_allclose(np.cov(w[..., 0].T), np.eye(5), atol=0.15)
+
+
+def test_sequential_mnist_is_mnist_row_after_row():
+    data, images = datasets.load("sequential_mnist", "test"), datasets.load("mnist", "test")
+    inputs, pixels = data.arrays()["inputs"], images.arrays()["image"]
+    assert inputs.shape == (10_000, 784, 1) and inputs.dtype == np.float32
+    expected = (pixels[7, 12, 9, 0] / 255 - 0.1307) / 0.3081
+    assert inputs[7, 12 * 28 + 9, 0] == pytest.approx(expected)
+    np.testing.assert_array_equal(data.arrays()["target"], images.arrays()["label"])
+    assert data.traits() == {"channels": 1, "outputs": 10}
+    train = datasets.load("sequential_mnist", "train").arrays()["inputs"]
+    assert abs(train.mean()) < 1e-3 and abs(train.std() - 1) < 1e-3
+
+
+def test_sequential_mnist_has_no_options_and_two_splits():
+    with pytest.raises(InputError, match="length is unknown"):
+        datasets.load("sequential_mnist", "test", length=20)
+    with pytest.raises(InputError, match="mnist has no split 'tset'; nearest: test"):
+        datasets.load("sequential_mnist", "tset")

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from research.data.examples import InMemory
+from research.data.sequence_tasks import SequenceTask
 from research.errors import InputError
 from research.methods.sequence_tasks import (
     AnswerClassification,
@@ -130,3 +132,19 @@ def test_a_regression_of_every_step_sees_no_later_one(network):
     later = {**batch, "inputs": batch["inputs"].at[:, 4:].add(1)}
     changed = np.asarray(per_step(params, later) != found).any(axis=0)
     assert not changed[:4].any() and changed[4:].all()
+
+
+def test_answers_are_guessed_without_an_input():
+    """3 of 4 answers met are the class most often seen; Laplace's shares cost its nats."""
+    sets = [answers([2, 2, 2, 0]), answers([2, 2, 1, 2])]
+    found = made(AnswerClassification, Recurrent(width=4, outputs=3)).trivial(*sets)
+    assert found["accuracy"] == {"majority": 0.75}
+    expected = -(3 * np.log(4 / 7) + np.log(1 / 7)) / 4
+    assert found["loss"]["shares"] == pytest.approx(expected)
+
+
+def answers(targets):
+    source = InMemory({"target": np.array(targets, np.int32)})
+    return SequenceTask(
+        name="answers", split="", fingerprint="", source=source, channels=1, outputs=3
+    )

@@ -57,3 +57,30 @@ def test_a_claim_is_measured_in_the_papers_protocol(task):
     assert config["steps"] * config["data"]["batch_size"] == examples
     assert config["data"]["batch_size"] * config["optimizer"]["accumulate"] == 32
     assert config["data"]["length"] == {"adding": 600, "copy": 1000}[task]
+
+
+def test_sequential_mnist_is_the_papers_protocol_or_its_first_epochs():
+    whole = ALL["tcn.mnist_tcn"].settings["tcn"]
+    batch_size = whole["data"]["batch_size"]
+    assert batch_size * whole["optimizer"]["accumulate"] == 64
+    assert whole["steps"] * batch_size == 20 * 60_000
+    assert whole["optimizer"]["drops"] == [[10 * 60_000 // batch_size, 0.1]]
+    for shorter in ALL["tcn.sequential_mnist"].settings.values():
+        seen = shorter["steps"] * shorter["data"]["batch_size"]
+        assert seen == tcn.MNIST_EPOCHS * 60_000
+        assert shorter["optimizer"]["drops"][0][0] > shorter["steps"]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "name"),
+    [
+        ((98.9, 99.0, 99.1), "REPRODUCED"),
+        ((99.4, 99.4, 99.5), "REPRODUCED"),
+        ((98.5, 98.5, 98.6), "FAILED"),
+    ],
+)
+def test_a_tcn_that_errs_more_than_the_papers_fails(accuracies, name):
+    measured = [
+        {"tcn_accuracy": x, "tcn_errors": 100 - x, "majority_accuracy": 11.35} for x in accuracies
+    ]
+    assert ledger.judge(ALL["tcn.mnist_tcn"], measured).name == name

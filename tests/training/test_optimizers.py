@@ -110,6 +110,20 @@ def test_schedule_end_points():
     assert float(constant(10**6)) == 2.0
 
 
+def test_drops_multiply_what_follows():
+    drops = [(10, 0.1), (30, 0.5)]
+    rate = learning_rate_schedule("constant", peak=2.0, warmup_steps=4, total_steps=1, drops=drops)
+    expected = [1.0, 2.0, 0.2, 0.2, 0.1]
+    np.testing.assert_allclose([rate(n) for n in (2, 9, 10, 29, 30)], expected, rtol=1e-6)
+
+
+def test_drops_of_accumulated_gradients_are_counted_in_gradients():
+    plain = dict(learning_rate=0.1, momentum=0.0, total_steps=8)
+    chain = optimizer("sgd", accumulate=2, drops=[(4, 0.5)], **plain)
+    params, _ = moved(chain, ones, steps=8)
+    np.testing.assert_allclose(params["dense"]["bias"], 2 - 2 * 0.1 - 2 * 0.05, rtol=1e-6)
+
+
 def test_matching_reads_whole_paths():
     assert matching("dense/k", PARAMS) == {"dense": {"kernel": True, "bias": False}}
 
