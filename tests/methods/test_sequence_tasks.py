@@ -135,11 +135,11 @@ def test_a_regression_of_every_step_sees_no_later_one(network):
 
 
 def test_answers_are_guessed_without_an_input():
-    """3 of 4 answers met are the class most often seen; Laplace's shares cost its nats."""
-    sets = [answers([2, 2, 2, 0]), answers([2, 2, 1, 2])]
+    """One of 4 answers met is the class most often seen; Laplace's shares are 3/8, 1/8 and 4/8."""
+    sets = [answers([2, 2, 2, 0, 0]), answers([2, 1, 1, 0])]
     found = made(AnswerClassification, Recurrent(width=4, outputs=3)).trivial(*sets)
-    assert found["accuracy"] == {"majority": 0.75}
-    expected = -(3 * np.log(4 / 7) + np.log(1 / 7)) / 4
+    assert found["accuracy"] == {"majority": 0.25}
+    expected = -np.log([4 / 8, 1 / 8, 1 / 8, 3 / 8]).mean()
     assert found["loss"]["shares"] == pytest.approx(expected)
 
 
