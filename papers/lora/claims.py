@@ -167,7 +167,7 @@ CLAIMS = [
         figure="RoBERTa base on GLUE, mean of 8: 86.4 fine-tuned, 87.2 by LoRA of 0.3M [M]",
         figures={"full": 86.4, "lora": 87.2},
         kind="direction",
-        protocol="MiniLM, 45 kinds of WordNet's definitions of 32 tokens or fewer; "
+        protocol="MiniLM, 45 kinds of WordNet's definitions, cut at 32 tokens; "
         f"{STEPS} steps of {BATCH}, AdamW with a cosine at 5e-3 of the last layer, 1e-4 of the "
         "encoder, 1e-3 of adapters of rank 8 on queries, keys and values; "
         f"{TESTED} of the test's definitions. Beside it: the last layer alone, and the majority.",

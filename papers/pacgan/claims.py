@@ -26,7 +26,11 @@ TABLE = {
         4: (24.8, 0.936, 0.04),
     },
 }
-ANCHORS = ("perfect_modes", "perfect_high_quality", "one_gaussian_high_quality", "one_point_modes")
+ANCHORS = (
+    *(f"perfect_{score}" for score in SCORES),
+    *(f"one_gaussian_{score}" for score in SCORES),
+    "one_point_modes",
+)
 
 
 def measure(
