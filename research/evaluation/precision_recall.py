@@ -83,7 +83,13 @@ def radii(features_NxD: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, "
 def distances(
     x_NxD: Float[np.ndarray, "N D"], y_MxD: Float[np.ndarray, "M D"]
 ) -> Iterator[Float[np.ndarray, "B M"]]:
-    """Euclidean distances of all rows, `BLOCK` rows of `x` at a time, in float64."""
+    """Euclidean distances of all rows, `BLOCK` rows of `x` at a time, in float64.
+
+    Raises InputError for a row that is not finite, which would lie in every ball.
+    """
+    for rows in (x_NxD, y_MxD):
+        if bad := np.count_nonzero(~np.isfinite(rows).all(axis=1)):
+            raise InputError(f"{bad} of {len(rows)} rows of features are not finite")
     centre_D = y_MxD.mean(axis=0, dtype=np.float64)
     # |x|^2 + |y|^2 - 2 x^T y cancels badly for rows that are far from the origin.
     x_NxD, y_MxD = x_NxD - centre_D, y_MxD - centre_D

@@ -6,6 +6,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float, Int
 
+from research.errors import InputError
+
 BATCH = 500
 
 
@@ -18,7 +20,12 @@ def unit(vectors: Float[np.ndarray, "V D"]) -> Float[np.ndarray, "V D"]:
 def neighbours(
     vectors: Float[np.ndarray, "V D"], words: Int[np.ndarray, "N"], count: int
 ) -> tuple[Int[np.ndarray, "N count"], Float[np.ndarray, "N count"]]:
-    """The `count` words of the highest cosine with each of `words`, itself left out; and these."""
+    """The `count` words of the highest cosine with each of `words`, itself left out; and these.
+
+    Raises InputError unless there are so many others.
+    """
+    if not 1 <= count < len(vectors):
+        raise InputError(f"{count} neighbours were asked for; there are 1..{len(vectors) - 1}")
     units = unit(vectors)
     cosines = units[words] @ units.T
     cosines[np.arange(len(words)), words] = -np.inf

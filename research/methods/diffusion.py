@@ -91,7 +91,7 @@ class Diffusion(Method):
         return [Objective("model", self.loss, self.optimizer)]
 
     def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
-        """The loss at one uniform t an example; logs its squared error and its bound."""
+        """The loss at one uniform t an example; logs the squared error and the bound's part."""
         x0 = scaled(batch["image"], self.levels)
         t = jax.random.randint(named(rng, "t"), (len(x0),), 1, self.timesteps + 1)
         eps = jax.random.normal(named(rng, "eps"), x0.shape)

@@ -177,10 +177,11 @@ class GAN(Method):
         return score
 
     def coverage(self, fake: Array, real: Array) -> Scalar:
-        """How much of the data the fakes reach; 0 if they are all the same.
+        """How much of the data the fakes reach.
 
         For a mixture the share of its modes with a fake within 3 standard deviations; else the
-        fakes' root mean squared distance among each other in units of the reals' one.
+        fakes' root mean squared distance among each other in units of the reals' one, 0 if they
+        are all the same.
         """
         if self.mixture is None:
             spread = [jnp.sum(jnp.var(x, axis=0)) for x in (fake, real)]

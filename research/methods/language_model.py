@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.methods import text_likelihoods, writing
 from research.methods.decoders import decoder
 from research.methods.writing import BLOCK, SETTINGS
@@ -179,6 +179,7 @@ class LanguageModel(TextWriter, TextRanker):
         **settings: Any,
     ) -> Iterator[list[list[int]]]:
         """What each text has more, `block` tokens at a time, up to and without its end token."""
+        check_least(1, new_tokens=new_tokens)
         end = self.tokenizer.end
         if regex is not None:
             settings["constraint"] = writing.pattern(regex, self.tokenizer)

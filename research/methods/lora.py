@@ -49,7 +49,8 @@ class LoRA(Method):
     Args:
       rank, alpha: the factors' inner dimension, and the scale alpha / rank of their product.
       adapted: kernels whose path, as `encoder/block0/attention/qkv/kernel`, matches get factors;
-        None adapts none.
+        None adapts none. They are named `kernel/a` and `kernel/b`, so that an optimizer's default
+        `decayed` leaves them out.
       trained: parameters whose path matches are learned whole, as a new last layer must be.
 
     Raises:

@@ -37,7 +37,9 @@ FIELDS = ("tokens", "positions", "segments")
 
 
 class MaskedLanguageModel(TextWriter):
-    """ln p(token | the text with `share` of its tokens hidden), of those tokens.
+    """ln p(token | the text with some of its tokens hidden), of those tokens.
+
+    In each row `share` of the length T are, or all that it has.
 
     A batch is `tokens`, `positions` and `segments`, int32 (B, T + 1), of which the first T are
     read; segment 0 is padding. `network` is as `LanguageModel` has it, but sees both sides

@@ -73,15 +73,17 @@ class PPO(Method):
         """The state before the first step, which starts the episodes.
 
         Raises:
-          InputError: the batch is empty, or what a step plays has no `minibatches` equal parts.
+          InputError: the batch is empty, or what a step plays has no `minibatches` equal parts, of
+            two steps or more.
         """
         count = rows(batch)
         if not count:
             raise InputError("data.batch_size is 0: PPO plays in one environment a row, at least 1")
-        if count * self.rollout_steps % self.minibatches:
+        played = count * self.rollout_steps
+        if played % self.minibatches or played < 2 * self.minibatches:
             raise InputError(
                 f"{count} environments x rollout_steps={self.rollout_steps} are not divided by "
-                f"minibatches={self.minibatches}"
+                f"minibatches={self.minibatches} into parts of two or more"
             )
         state = super().init(rng, batch)
         shapes = jax.eval_shape(self.begin, batch, rng)
@@ -175,7 +177,10 @@ class PPO(Method):
         return jax.lax.scan(update, state, orders)
 
     def loss(self, params: Params, state: TrainState, batch: Batch, rng: Rng) -> tuple[Scalar, Aux]:
-        """Equation 9 with the surrogate of equation 7 or 8; advantages are normalised first."""
+        """Equation 9 with the surrogate of equation 7 or 8, and half the value's squared error.
+
+        Advantages are normalised first.
+        """
         outputs, values = self.apply(params, batch["observation"])
         new = self.policy(outputs)
         advantage = batch["advantage"]

@@ -181,10 +181,9 @@ class SpanCorruption(SequenceToSequence):
         """A prompt's tokens with a sentinel for each `___`, and the end."""
         pieces = prompt.split(GAP) if GAP in prompt else [prompt, ""]
         room = self.network.input_length
-        if len(pieces) > len(self.tokenizer.sentinels):
-            raise InputError(
-                f"the prompt has {len(pieces) - 1} gaps, more than there are sentinels"
-            )
+        gaps, most = len(pieces) - 1, len(self.tokenizer.sentinels) - 1
+        if gaps > most:
+            raise InputError(f"the prompt has {gaps} gaps; {most} are the most")
         ids = self.tokenizer.encode(pieces[0]).tolist()
         for sentinel, piece in zip(self.tokenizer.sentinels, pieces[1:], strict=False):
             ids += [sentinel, *self.tokenizer.encode(piece).tolist()]

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from research.errors import InputError
 from research.sampling.denoisers import Denoiser
 from research.sampling.schedules import Schedule, transitions
 
@@ -21,8 +22,11 @@ def ddim(
     """Walks from x ~ p(x_T) to x_0 by 2010.02502 eq. 12, its sigma set by `eta` as in eq. 16.
 
     eta 0 is the deterministic map, Euler's method on the probability flow in sigma / alpha
-    (eq. 14); eta 1 is ancestral sampling with the variance beta-tilde.
+    (eq. 14); eta 1 is ancestral sampling with the variance beta-tilde. Raises InputError for an
+    eta beyond these: more noise than a level holds.
     """
+    if not 0 <= eta <= 1:
+        raise InputError(f"eta={eta:g} must lie in 0..1")
     steps = transitions(schedule)
     noise = eta * steps.sigma_s / steps.sigma_t * np.sqrt(steps.variance)
     per_step = {

@@ -56,8 +56,8 @@ def score_images(
     one. `seed` draws the reference, the floor's test images and the baselines.
 
     Raises:
-      InputError: the samples are not finite, fewer than the neighbours that are counted, more
-        than the test images, or not of the extractor's shape; or the set has no extractor.
+      InputError: the samples are not finite, three (the neighbours of recall) or fewer, more than
+        the test images, or not of the extractor's shape; or the set has no extractor.
     """
     images = np.asarray(samples, np.float32)
     train, test = image_sets.load(dataset, "train"), image_sets.load(dataset, "test")

@@ -16,7 +16,7 @@ def score_points(
     """Modes covered, share of high quality and reverse KL, beside the mixture's own draws' scores.
 
     `seed` draws those and the baselines, as many as the samples are. Raises InputError unless the
-    samples are finite.
+    samples are finite, and two or more.
     """
     count = len(samples)
     real = mixture.draw(count, seed=seed)

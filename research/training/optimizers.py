@@ -1,5 +1,6 @@
 """Optimizers: named arguments -> one optax chain, with the parameters' average as its last link."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -45,7 +46,7 @@ def optimizer(
         `final_rate` of the peak.
       drops: (gradients, factor): after so many the rate is multiplied by the factor.
       clip_norm: the gradient's largest global norm.
-      decayed: parameters whose path, as `params/Dense_0/kernel`, matches are decayed.
+      decayed: parameters whose path, as `Dense_0/kernel`, matches are decayed.
       rates: (pattern, factor): the first pattern found in a path scales its learning rate.
       accumulate: gradients averaged over this many steps before one move.
       ema_decay: decay of the average that `averaged` returns; None keeps none.
@@ -110,12 +111,12 @@ def learning_rate_schedule(
     if warmup_steps:
         warmup = optax.linear_schedule(0.0, peak, warmup_steps)
         schedule = optax.join_schedules([warmup, schedule], [warmup_steps])
-    factor = optax.piecewise_constant_schedule(1.0, dict(drops))
-    return lambda step: schedule(step) * factor(step)
+    factors = [optax.piecewise_constant_schedule(1.0, {at: factor}) for at, factor in drops]
+    return lambda step: math.prod((factor(step) for factor in factors), start=schedule(step))
 
 
 def matching(pattern: str, tree: Any) -> Any:
-    """True at the leaves whose path, as `params/Dense_0/kernel`, matches `pattern` anywhere."""
+    """True at the leaves whose path, as `Dense_0/kernel`, matches `pattern` anywhere."""
 
     def match(path: tuple, leaf: Any) -> bool:
         return bool(re.search(pattern, jax.tree_util.keystr(path, simple=True, separator="/")))

@@ -43,7 +43,7 @@ def axes_here(axes: Mapping[str, int]) -> Mapping[str, int]:
 def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
     """A sharding for each leaf of `state` (arrays or shapes).
 
-    The first rule whose pattern is found in the leaf's path (`params/model/params/Dense_0/kernel`;
+    The first rule whose pattern is found in the leaf's path (`params/model/Dense_0/kernel`;
     the optimizer's moments end alike) gives its axes, one per dimension: `("kernel$", [None,
     "fsdp"])`. Leaves that no rule names, or with fewer dimensions than the rule, are replicated.
 

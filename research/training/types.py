@@ -15,4 +15,4 @@ Batch = Mapping[str, Any]  # name -> array with the examples along its first axi
 Places = Int[np.ndarray, " B"]  # numbers of examples in their data set
 Rng = Key[Array, ""]
 Scalar = Float[Array, ""]
-Metrics = dict[str, Any]  # name -> scalar array
+Metrics = dict[str, Any]  # name -> array: a scalar, or one number an example

@@ -75,3 +75,13 @@ def test_invariances_and_blocks(monkeypatch):
 def test_too_few_rows(measure):
     with pytest.raises(InputError, match="more than 4 rows, here are 4"):
         measure(FEATURES, REFERENCE, k=4)
+
+
+@pytest.mark.parametrize("measure", [precision, recall, density, coverage])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite(measure, bad):
+    """They would lie in every ball, and be the best of samples."""
+    spoilt = FEATURES.copy()
+    spoilt[1, 0] = bad
+    with pytest.raises(InputError, match=f"1 of {len(spoilt)} rows of features are not finite"):
+        measure(spoilt, REFERENCE, k=1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from research.errors import InputError
 from research.evaluation import word_vectors
 
 # man, woman, king, queen, and a word near none of them; lengths must not matter.
@@ -36,8 +37,11 @@ def test_rank_correlation():
 
 
 def test_no_word_is_its_own_neighbour():
-    nearest, cosines = word_vectors.neighbours(np.array([[1.0, 0], [-1, 0.1]]), np.array([0]), 2)
-    assert nearest.tolist() == [[1, 0]] and cosines[0, 1] == -np.inf
+    nearest, cosines = word_vectors.neighbours(np.array([[1.0, 0], [-1, 0.1]]), np.array([0]), 1)
+    assert nearest.tolist() == [[1]] and cosines[0, 0] < -0.9
+    for count in (2, 0):
+        with pytest.raises(InputError, match=f"{count} neighbours were asked for"):
+            word_vectors.neighbours(np.eye(2), np.array([0]), count)
 
 
 def test_a_vector_of_zeros_is_near_nothing():

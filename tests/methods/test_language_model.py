@@ -247,3 +247,5 @@ def test_bad_prompts_are_one_line(learned):
     ):
         with pytest.raises(InputError, match=message):
             model.sample(state, jax.random.key(0), count=1, prompt=prompt)
+    with pytest.raises(InputError, match="new_tokens is 0; 1 is the least"):
+        model.sample(state, jax.random.key(0), count=1, prompt="to", new_tokens=0)

@@ -31,7 +31,11 @@ def painter():
     environment = ENVIRONMENTS["canvas"](image_shape=(4, 4, 1), levels=17, strokes=3)
     network = Painter(actions=4, width=4)
     return PPO(
-        network=network, optimizer=optax.adam(1e-2), environment=environment, rollout_steps=2
+        network=network,
+        optimizer=optax.adam(1e-2),
+        environment=environment,
+        rollout_steps=2,
+        minibatches=2,
     )
 
 
@@ -192,6 +196,8 @@ def test_bad_input_is_one_line():
         method().init(RNG, {"episode": np.zeros(0, np.int32)})
     with pytest.raises(InputError, match=r"32 environments x rollout_steps=8 .* minibatches=3"):
         method(minibatches=3).init(RNG, BATCH)
+    with pytest.raises(InputError, match="minibatches=256 into parts of two or more"):
+        method(minibatches=256).init(RNG, BATCH)
     made = method()
     with pytest.raises(InputError, match="Observed draws no pictures; canvas does"):
         made.sample(made.init(RNG, BATCH), RNG, count=1)

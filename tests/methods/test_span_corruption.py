@@ -121,3 +121,6 @@ def test_bad_input():
             method(**options)
     with pytest.raises(InputError, match="the network takes 63"):
         method().read(TEXT)
+    most = len(TOKENIZER.sentinels) - 1
+    with pytest.raises(InputError, match=f"the prompt has {most + 1} gaps; {most} are the most"):
+        method().read("___" * (most + 1))

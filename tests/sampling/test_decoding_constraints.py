@@ -181,6 +181,11 @@ def test_bad_grammars_and_limits():
         grammar([{9: 0}], {0}, V, END)
     with pytest.raises(InputError, match="state 0 leads to 2; states are below 1"):
         grammar([{1: 2}], {0}, V, END)
+    for state in (-1, 1):
+        with pytest.raises(InputError, match=f"state {state} accepts; states are below 1"):
+            grammar([{1: 0}], {0, state}, V, END)
+    with pytest.raises(InputError, match="the grammar has end token -1; the model's are below 5"):
+        grammar([{1: 0}], {0}, V, -1)
     constraint = regular_expression("[ab]{7}", TEXTS, END)
     with pytest.raises(InputError, match="shortest text has 4 tokens; new_tokens is 3"):
         run(constraint, 3)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from research.errors import InputError
 from research.sampling import analytic
 from research.sampling.ancestral import ancestral
 from research.sampling.ddim import ddim
@@ -79,6 +80,12 @@ def test_churned_heun_reaches_the_law_of_a_gaussian():
 def test_churn_needs_t_to_be_sigma():
     with pytest.raises(ValueError, match="t is sigma"):
         heun(lambda x, t: Prediction(x), jnp.ones((1, 2)), cosine(10), KEY, churn=1.0)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.5])
+def test_ddim_takes_no_noise_that_a_level_does_not_hold(eta):
+    with pytest.raises(InputError, match=f"eta={eta:g} must lie in 0..1"):
+        ddim(lambda x, t: Prediction(x), jnp.ones((1, 2)), cosine(10), KEY, eta=eta)
 
 
 def test_ddim_eta_1_is_ancestral_with_beta_tilde():

@@ -115,6 +115,10 @@ def test_drops_multiply_what_follows():
     rate = learning_rate_schedule("constant", peak=2.0, warmup_steps=4, total_steps=1, drops=drops)
     expected = [1.0, 2.0, 0.2, 0.2, 0.1]
     np.testing.assert_allclose([rate(n) for n in (2, 9, 10, 29, 30)], expected, rtol=1e-6)
+    both = learning_rate_schedule(
+        "constant", peak=2.0, warmup_steps=0, total_steps=1, drops=[(10, 0.1), (10, 0.5)]
+    )
+    np.testing.assert_allclose([both(9), both(10)], [2.0, 0.1], rtol=1e-6)
 
 
 def test_drops_of_accumulated_gradients_are_counted_in_gradients():

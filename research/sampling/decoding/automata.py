@@ -93,6 +93,9 @@ def grammar(
     the vocabulary's. Raises InputError if no sequence of tokens comes to an accepting state, and
     for a token or a state that there isn't.
     """
+    for state in accepting:
+        if not 0 <= state < len(moves):
+            raise InputError(f"state {state} accepts; states are below {len(moves)}")
     for state, after in enumerate(moves):
         for token, target in after.items():
             if not 0 <= token < size:
@@ -146,7 +149,10 @@ def automaton(
     """Finds the tokens' classes, adds the end token and the dead state, and prunes.
 
     `walk(tokens)` says where each of some tokens leads from each state; `states` is the dead one.
+    Raises InputError if it allows no text, or if there is no such `end` token.
     """
+    if not 0 <= end < size:
+        raise InputError(f"{named} has end token {end}; the model's are below {size}")
     ended, dead = states, states + 1
     number: dict[bytes, int] = {}
     columns: list[np.ndarray] = []
