@@ -40,7 +40,7 @@ def get_config(variant: str = "two_layers") -> ConfigDict:
 
 
 def decoder(layers: int) -> ConfigDict:
-    """Relative positions: a head can tell each of the sixteen letters before from the others."""
+    """Relative positions: a head can tell each of the fifteen letters before from the others."""
     return ConfigDict(
         dict(
             seed=0,

@@ -27,8 +27,11 @@ class Work:
         return self.flops / self.bytes
 
     def floor(self, target: Target) -> tuple[float, str]:
-        """Seconds on the target, and which wall it is: 'compute' or 'memory' (Williams 2009)."""
-        compute = self.flops / target.flops[self.dtype]
+        """Seconds on the target, and which wall it is: 'compute' or 'memory' (Williams 2009).
+
+        A dtype that the target has no figure of counts as float32.
+        """
+        compute = self.flops / target.flops.get(self.dtype, target.flops["float32"])
         memory = self.bytes / target.bandwidth
         return max((compute, "compute"), (memory, "memory"))
 

@@ -24,7 +24,10 @@ from research.errors import InputError, nearest
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.", required=True)
 COUNT = flags.DEFINE_integer(
-    "count", None, "How many to draw; by default 64, and of texts 1.", lower_bound=1
+    "count",
+    None,
+    "How many to draw; by default 64, and 1 of a model that continues a text.",
+    lower_bound=1,
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 OUT = flags.DEFINE_string(

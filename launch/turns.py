@@ -47,7 +47,7 @@ def by_turns(
         state = experiment.train(
             steps=steps * (rounds + 1),
             writers=[JsonlWriter(path / "metrics.jsonl"), TensorBoardWriter(path)],
-            log_every=min(log_every, steps),  # each turn's wait for data is in the log
+            log_every=min(log_every or steps, steps),  # each turn's wait for data is in the log
             hooks=[Hook(steps, turn)],
         )
         waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]

@@ -112,6 +112,7 @@ LEAST = {
     "log.every_steps": 0,
     "sample.every_steps": 0,
     "sample.count": 0,
+    "evaluate.count": 0,
     "evaluate.batch_size": 1,
 }
 

@@ -131,12 +131,13 @@ def metrics_on_test(experiment: Experiment, state: TrainState) -> dict[str, Esti
 def estimate(values: np.ndarray, weight: np.ndarray | None = None) -> Estimate:
     """The weighted mean of examples, by default all of one weight.
 
-    The error is that of a ratio of two means over independent examples.
+    The error is that of a ratio of two means over independent examples; of one example NaN.
     """
     share = np.ones(len(values)) if weight is None else weight / weight.mean()
     mean = float(np.mean(share * values))
     deviation = share * (values - mean)
-    return Estimate(mean, float(deviation.std(ddof=1) / np.sqrt(len(values))), len(values))
+    error = deviation.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Estimate(mean, float(error), len(values))
 
 
 def draw(
@@ -181,7 +182,8 @@ def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Makes `workdir` this config's own, which may watch the training of the last one otherwise.
 
     Raises:
-      InputError: it belongs to another training; the differing keys are named.
+      InputError: it belongs to another training, and the differing keys are named; or it is no
+        folder that can be written in.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -194,8 +196,11 @@ def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
                 f"{workdir} was made by another config: {'; '.join(differing)}; "
                 "choose another --workdir"
             )
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, plain(config))
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, plain(config))
+    except OSError as error:
+        raise InputError(f"cannot write in {workdir}: {error.strerror}") from error
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -54,6 +54,7 @@ def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, messa
         ("seed", -1, "seed is -1; 0 is the least"),
         ("checkpoint.every_steps", -1, "checkpoint.every_steps is -1; 0 is the least"),
         ("evaluate.batch_size", 0, "evaluate.batch_size is 0; 1 is the least"),
+        ("evaluate.count", -1, "evaluate.count is -1; 0 is the least"),
         ("mesh.fsdp", 0, "mesh.fsdp is 0; 1 is the least"),
         ("method.minibatches", 0, "minibatches is 0; 1 is the least"),
         ("method.epochs", 0, "epochs is 0; 1 is the least"),

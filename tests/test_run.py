@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from research import run
@@ -24,6 +25,18 @@ def test_what_only_watches_a_training_may_change(tmp_path):
     with pytest.raises(InputError, match="was made by another config: seed: 0 -> 1; choose"):
         run.run(debug(seed=1, log__every_steps=1), tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["log"]["every_steps"] == 2
+
+
+def test_a_workdir_that_is_a_file(tmp_path):
+    path = tmp_path / "notes"
+    path.write_text("mine")
+    with pytest.raises(InputError, match=r"cannot write in .*notes: File exists"):
+        run.run(debug(), path)
+    assert path.read_text() == "mine"
+
+
+def test_one_example_has_no_standard_error():
+    assert run.estimate(np.array([2.0])) == (2.0, pytest.approx(np.nan, nan_ok=True), 1)
 
 
 def test_a_wrong_way_to_sample_is_named_before_the_first_step(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import numpy as np
@@ -65,6 +66,9 @@ def test_the_file(scores, tmp_path, capsys):
     write_scores(path, scores, test_metrics=metrics, trivial={})
     assert read_scores(path) == scores
     assert read_test_metrics(path) == metrics
+    one = {"bits_per_dim": Estimate(1.25, math.nan, 1)}
+    write_scores(tmp_path / "one.json", scores, test_metrics=one, trivial={})
+    assert read_test_metrics(tmp_path / "one.json")["bits_per_dim"].standard_error is None
     row = json.loads(path.read_text())["scores"][0]
     assert set(row) == {field.name for field in dataclasses.fields(scores[0])}
     assert set(row["baselines"]) == set(BASELINES)

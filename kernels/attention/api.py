@@ -169,7 +169,9 @@ def segments(
 ) -> tuple[jax.Array | None, jax.Array | None]:
     if segment_ids is None:
         return None, None
-    pair = segment_ids if isinstance(segment_ids, tuple) else (segment_ids, segment_ids)
+    pair = segment_ids if isinstance(segment_ids, tuple | list) else (segment_ids, segment_ids)
+    if len(pair) != 2:
+        raise ValueError(f"segment_ids must be one array or a pair, got {len(pair)}")
     for ids, shape in zip(pair, (of_queries, of_keys), strict=True):
         if ids.shape != shape or not jnp.issubdtype(ids.dtype, jnp.integer):
             raise ValueError(

@@ -42,7 +42,10 @@ def questions(name: str, *, count: int, shots: int, seed: int) -> list[Question]
     asked = order.sample(asked, min(count, len(asked)))
     if not shots:
         return asked
-    solved = order.sample(TASKS[name]("train", random.Random(seed)), shots)
+    known = TASKS[name]("train", random.Random(seed))
+    if shots > len(known):
+        raise InputError(f"{shots} solved questions were asked for; {name} has {len(known)}")
+    solved = order.sample(known, shots)
     before = "".join(f"{q.prompt}{q.choices[q.answer]}\n\n" for q in solved)
     return [q._replace(prompt=before + q.prompt) for q in asked]
 

@@ -107,7 +107,8 @@ def _utf8(path: pathlib.Path) -> str:
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    # Names of files may be no UTF-8.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _shakespeare() -> dict[str, str]:

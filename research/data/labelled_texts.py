@@ -70,8 +70,9 @@ def load(
 
     gloss_categories: a definition of WordNet -> the lexicographers' file it is of, such as
     noun.animal, by its set's first word. gloss_words: a definition and a sentence -> the word in
-    the sentence that is so defined, by the same. No text of training is a text of the test.
-    Sentences whose answer is cut off are left out. `tokenizer` is as `text_sets.load` has it.
+    the sentence that is so defined, by the same. No example of training has the texts of one of the
+    test. Sentences whose answer is cut off, or is no whole tokens, are left out. `tokenizer` is as
+    `text_sets.load` has it.
 
     Raises:
       InputError: the set or the tokenizer cannot be had, or an option has no such value.
@@ -132,13 +133,16 @@ def _spans(
     stops behind it has it behind the answer's last token.
     """
 
-    def tokens_to(place: int) -> np.ndarray:
+    def tokens_to(place: int) -> tuple[np.ndarray, np.ndarray]:
+        """How many tokens come before that end of the answer, and whether they are the row's."""
         cut = [(*e.texts[:-1], e.texts[-1][: e.span[place]].rstrip()) for e in examples]
         rows = encoding.framed(hashed(cut), tokenizer, length=length)
-        return rows["segments"].sum(axis=1) - 1
+        count = rows["segments"].sum(axis=1) - 1
+        same = (rows["tokens"] == arrays["tokens"]) | (np.arange(length) >= count[:, None])
+        return count, same.all(axis=1)
 
-    first, stop = tokens_to(0), tokens_to(1)
-    whole = stop < length - 1
+    (first, begins), (stop, stops) = tokens_to(0), tokens_to(1)
+    whole = begins & stops & (stop < length - 1)
     found = {**arrays, "first": first, "last": stop - 1}
     found = {field: array[whole].astype(np.int32) for field, array in found.items()}
     # Some tokenizers keep the blank before a word as a token of its own.

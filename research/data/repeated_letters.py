@@ -8,7 +8,7 @@ from jaxtyping import Int
 from research.data.examples import InMemory, content_sha256
 from research.data.text_sets import TextSet
 from research.data.tokenizers import train
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 
 ALPHABET = string.ascii_lowercase
 COUNTS = {"train": 20_000, "test": 500}
@@ -24,8 +24,9 @@ def load(name: str, split: str, *, length: int = 100, period: int = 25) -> TextS
     since a letter was said tells what comes next, but what followed before.
 
     Raises:
-      InputError: there is no such split, or no such period.
+      InputError: there is no such split, or no such period or length.
     """
+    check_least(1, **{"data.length": length})
     if split not in COUNTS:
         raise InputError(f"{name} has no split {split!r}; {nearest(split, COUNTS)}")
     if not SHORTEST <= period <= len(ALPHABET):

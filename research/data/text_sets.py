@@ -36,12 +36,14 @@ class TextSet(Tokenized):
 
     Segment 0 is padding, and positions begin anew with each segment. `bytes_per_token` is of the
     split's whole text, in UTF-8, over all its tokens, the `end` of each document among them: what
-    bits a byte are made with. Unless `packed`, all of a row is one segment.
+    bits a byte are made with. Unless `packed`, all of a row is one segment. Where rows `overlap`,
+    each begins a token after the one before it.
     """
 
     length: int
     bytes_per_token: float
     packed: bool
+    overlap: bool = False
 
     def traits(self) -> dict[str, Any]:
         return super().traits() | {"length": self.length, "packed": self.packed}
@@ -51,8 +53,8 @@ class TextSet(Tokenized):
 
     def transitions(self) -> tuple[Int32[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
         """The token before and the token, of each that a causal model predicts, every one once."""
-        overlap = self.split == "train" and not self.packed
-        rows = {k: v[:: self.length if overlap else 1] for k, v in self.arrays().items()}
+        stride = self.length if self.overlap else 1
+        rows = {name: array[::stride] for name, array in self.arrays().items()}
         before, after = rows["segments"][:, :-1], rows["segments"][:, 1:]
         counts = (before == after) & (after > 0)
         return rows["tokens"][:, :-1][counts], rows["tokens"][:, 1:][counts]
@@ -125,6 +127,7 @@ def load(
         length=length,
         bytes_per_token=stream.size / count,
         packed=packing == "documents",
+        overlap=packing == "windows" and split == "train",
     )
 
 

@@ -43,7 +43,10 @@ def char(texts: Iterable[str], size: int | None) -> tokenizers.Tokenizer:
 
 
 def word(texts: Iterable[str], size: int | None) -> tokenizers.Tokenizer:
-    """The `size` most frequent words and single signs; hyphens and apostrophes join words."""
+    """The most frequent words and single signs, `size` with the special tokens.
+
+    Hyphens and apostrophes join words.
+    """
     _check_size("word", size, len(SPECIAL) + 2)
     model = tokenizers.Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     words = tokenizers.Regex(r"\w+(?:['’-]\w+)*|[^\w\s]")

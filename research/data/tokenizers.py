@@ -1,7 +1,7 @@
 """Tokenizers: text to the integers that language models read, trained on a corpus or GPT-2's own.
 
-Each is one of Hugging Face's `tokenizers`, and its file is their tokenizer.json. No text is
-normalized, and special tokens are never read out of text: a document that says `<end>` spells it.
+Each is one of Hugging Face's `tokenizers`, and its file is their tokenizer.json. Ours normalize
+no text, and special tokens are never read out of text: a document that says `<end>` spells it.
 """
 
 import functools
@@ -47,9 +47,9 @@ class Tokenizer:
         self._model.no_padding()
         self._model.no_truncation()
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
-        return self._model.get_vocab_size()
+        return 1 + max(self._model.get_vocab().values())
 
     @property
     def end(self) -> int:
@@ -160,10 +160,10 @@ class Tokenizer:
 def train(kind: str, texts: Iterable[str], size: int | None = None) -> Tokenizer:
     """A tokenizer of the texts, one of `KINDS`.
 
-    char: every character that occurs. word: words and single signs, white space dropped, the `size`
-    most frequent or all. bpe: byte-pair encoding of bytes within words, as GPT-2's. unigram: the
+    char: every character that occurs. word: words and single signs, white space dropped, the most
+    frequent or all. bpe: byte-pair encoding of bytes within words, as GPT-2's. unigram: the
     most probable pieces, also of bytes within words, with T5's sentinels. The last two write every
-    text and have at most `size` tokens.
+    text. All but char have at most `size` tokens, special ones among them.
 
     Raises:
       InputError: the kind is unknown, has no size or needs one, or the size leaves no room.
@@ -198,7 +198,8 @@ PUBLISHED = {"gpt2": gpt2, "minilm": minilm}
 def _pieces(text: str) -> Iterator[str]:
     """The text in parts that are encoded as the whole is: no token lies over their seams.
 
-    A seam is between a line's end and a character that is no white space.
+    A seam is between a line's end and a character that is no white space. Of a blank line before
+    it our subwords make one token, and of that line in the whole two.
     """
     start = 0
     while len(text) - start > PIECE:

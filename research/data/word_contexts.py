@@ -77,6 +77,11 @@ def load_pairs(
             rng.random(len(words.tokens)) < keep_chances(counts, subsample)[words.tokens]
         )
     arrays = pairs(words, rng.integers(1, window, size=len(words.tokens), endpoint=True))
+    if not len(arrays["word"]):
+        raise InputError(
+            f"{corpus} has no two of the {vocabulary_size} words in one document of its {split} "
+            f"split, after subsampling at {subsample}"
+        )
     return WordSet(
         name=name,
         split=split,
@@ -125,7 +130,8 @@ def keep_chances(counts: Int[np.ndarray, "V"], subsample: float) -> Float[np.nda
 
 def pairs(words: Words, radius: Int[np.ndarray, "n"]) -> Arrays:
     """Every word with every other within its own radius, on both sides, in its document."""
-    found = []
+    nothing = np.empty(0, np.int32)
+    found = [(nothing, nothing)]
     for distance in range(1, min(int(radius.max(initial=0)), len(words.tokens) - 1) + 1):
         left = words.at(distance)
         right = left + distance

@@ -52,7 +52,8 @@ class Transformer(nn.Module):
       dropout: of the embeddings and of what each sublayer adds; attention weights have none.
       scan: the layers are one, compiled once, over stacked parameters; `remat` keeps only the
         layers' inputs for the gradient.
-      dtype: of what passes between layers. Parameters, the residual stream and logits are float32.
+      dtype: of what passes between layers. Parameters, logits and, with `norm_first`, the residual
+        stream are float32.
       product_dtype: of the factors of products with weights, and of cached keys and values;
         `dtype` unless given.
       table: embeddings of tokens (V, D) that are another's, who shares them; else its own.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -46,12 +47,15 @@ def write_scores(
 ) -> None:
     """Writes `scores.json`: the scores of samples, and the method's metrics on the test set.
 
-    `trivial` is what trivial models get of those, by metric and model.
+    `trivial` is what trivial models get of those, by metric and model. What isn't finite is null.
     """
     content = {
         "schema_version": SCHEMA_VERSION,
         "scores": [dataclasses.asdict(score) for score in scores],
-        "test_metrics": {name: metric._asdict() for name, metric in test_metrics.items()},
+        "test_metrics": {
+            name: {key: value if math.isfinite(value) else None for key, value in fields.items()}
+            for name, fields in ((name, metric._asdict()) for name, metric in test_metrics.items())
+        },
         "trivial": {name: dict(models) for name, models in trivial.items()},
     }
     write_json(path, content)

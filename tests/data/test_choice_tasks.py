@@ -91,6 +91,7 @@ def test_answers_stand_at_all_places_and_a_seed_is_a_choice():
         (dict(name="nextline"), "no task 'nextline'; nearest: next_line"),
         (dict(count=0), "0 questions after 0 solved ones"),
         (dict(shots=-1), "-1 solved"),
+        (dict(shots=10**6), "1000000 solved questions were asked for; next_line has "),
     ],
 )
 def test_bad_input(given, message):

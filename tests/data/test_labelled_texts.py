@@ -70,6 +70,30 @@ def test_an_answer_that_is_cut_off_is_left_out():
         assert short.tokenizer.decode(tokens[first : last + 1]) in WORDS
 
 
+def hyphens():
+    """Answers at a word's start, in a word behind a hyphen, and at such a word's end."""
+    texts = {
+        "an eight sided die": "eight",
+        "an eight-sided die": "sided",
+        "it is one-sided": "sided",
+    }
+    return [
+        Example(f"{word} {number}", ("of a die", text), span=(begin, begin + len(word)))
+        for number in range(20)
+        for text, word in texts.items()
+        for begin in [text.index(word)]
+    ]
+
+
+def test_an_answer_that_is_no_whole_tokens_is_left_out(monkeypatch):
+    monkeypatch.setitem(labelled_texts.SPANS, "words", hyphens)
+    data = labelled_texts.load("words", "train", tokenizer="word", length=10)
+    rows, examples = data.arrays(), labelled_texts.chosen("words", "train")
+    assert len(rows["tokens"]) == sum("eight sided" in e.texts[1] for e in examples) > 0
+    for tokens, first, last in zip(rows["tokens"], rows["first"], rows["last"], strict=True):
+        assert data.tokenizer.decode(tokens[first : last + 1]) == "eight"
+
+
 def test_what_cannot_be():
     with pytest.raises(InputError, match=r"kinds has no split 'tset'; nearest: test"):
         labelled_texts.load("kinds", "tset", tokenizer="char", length=40)

@@ -47,6 +47,17 @@ def test_rows_are_texts():
     assert len(text) == 13 and text[:5] == text[5:10] and text[10:] == text[:3]
 
 
+def test_all_of_every_row_is_counted():
+    for split, rows in (("train", 20_000), ("test", 500)):
+        before, after = load(split, length=12).transitions()
+        assert len(before) == len(after) == rows * 12
+
+
+def test_a_length_of_none():
+    with pytest.raises(InputError, match=r"data\.length is 0; 1 is the least"):
+        load("train", length=0)
+
+
 @pytest.mark.parametrize("period", [4, 27])
 def test_bad_periods(period):
     with pytest.raises(InputError, match=rf"data\.period={period} must lie in 5\.\.26"):

@@ -230,6 +230,12 @@ def test_a_file_that_is_no_tokenizer(content, tmp_path):
         Tokenizer.load(path)
 
 
+def test_ids_may_have_holes():
+    described = json.loads(tokenizers.train("char", ["abc"]).json)
+    described["model"]["vocab"]["c"] = 50
+    assert Tokenizer(json.dumps(described)).size == 51
+
+
 def test_others_special_tokens_are_known_by_their_names():
     model = tokenizer_models._byte_level(tokenizer_models.models.BPE())
     model.add_special_tokens(["[PAD]", "[SEP]", "[MASK]", "<extra_id_0>", "<extra_id_1>"])

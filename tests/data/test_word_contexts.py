@@ -83,7 +83,16 @@ def test_counts_of_the_test_split_are_on_the_training_splits_scale(corpus):
     assert totals[1] == pytest.approx(totals[0], rel=0.01)
 
 
+@pytest.mark.parametrize("words", [0, 1, 2])
+def test_words_without_another_in_their_document_have_no_pairs(words):
+    few = Words(np.arange(words), np.arange(words))
+    found = pairs(few, np.full(words, 5))
+    assert found["word"].shape == found["context"].shape == (0,)
+
+
 def test_bad_options(corpus):
+    with pytest.raises(InputError, match=r"has no two of the .* after subsampling at 0"):
+        load("word_pairs", corpus, subsample=0.0)
     with pytest.raises(InputError, match=r"data\.window must be positive, it is 0"):
         load("word_pairs", corpus, window=0)
     with pytest.raises(InputError, match=r"data\.subsample is unknown"):

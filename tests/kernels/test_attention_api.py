@@ -57,6 +57,9 @@ BAD = {
     "bias must be of float32, bfloat16, float16, got bool": dict(bias=jnp.ones((8, 6), bool)),
     "bias must broadcast to (B, H, T, S) = (2, 4, 8, 6)": dict(bias=jnp.zeros((5, 6))),
     "segment_ids must be integers (2, 8) and (2, 6)": dict(segment_ids=jnp.zeros((2, 8), int)),
+    "segment_ids must be one array or a pair, got 3": dict(
+        segment_ids=(jnp.zeros((2, 8), int),) * 3
+    ),
     "implementation 'cudnn' is unknown; allowed: auto, reference": dict(implementation="cudnn"),
     "implementation is an empty sequence": dict(implementation=()),
     "triton: needs a GPU, this is cpu": dict(implementation=("triton", "mosaic_tpu")),

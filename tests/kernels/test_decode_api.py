@@ -23,6 +23,7 @@ BAD = {
     "lengths must be integers (2,)": dict(lengths=jnp.zeros(2)),
     "window must be at least 0": dict(window=-2),
     "softcap must be positive": dict(softcap=-1.0),
+    "softcap must be positive and finite": dict(softcap=float("inf")),
 }
 
 

@@ -64,6 +64,23 @@ def test_renewed_rows_take_the_olds_place(monkeypatch, tmp_path):
     assert report.PAGE.read_text() == report.page(found)
 
 
+def test_times_are_over_our_first_backend_that_takes_the_case(monkeypatch, tmp_path):
+    monkeypatch.setattr(report, "FIGURES", tmp_path / "report.json")
+    monkeypatch.setattr(report, "PAGE", tmp_path / "REPORT.md")
+    timed = next(row for row in ROWS if "ms" in row)
+    figures = ("ms", "ms_range", "times_floor", "temporary_bytes")
+    refused = {key: value for key, value in timed.items() if key not in figures}
+    rows = [
+        refused | {"backend": "mosaic_gpu", "error": "head size"},
+        timed | {"backend": "triton", "ms": 2.0},
+        timed | {"backend": "a_peer", "ms": 3.0},
+    ]
+    assert [report.timed_row(row, rows)["over_ours"] for row in rows] == [None, 1.0, 1.5]
+    assert report.timed_row(rows[2], [rows[0], rows[2]])["over_ours"] is None
+    report.write(rows)
+    assert "head size" in report.PAGE.read_text()
+
+
 @pytest.mark.parametrize(("kernel", "target"), PAIRS)
 def test_all_compiles_fits_and_spills_nothing_without_a_reason(kernel, target):
     rows = ours(kernel, target)

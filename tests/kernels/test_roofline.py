@@ -58,6 +58,7 @@ def test_the_floor_is_the_higher_wall():
     h100 = TARGETS["gpu-sm90"]
     assert Work(989e12, 1.0, "bfloat16").floor(h100) == (1.0, "compute")
     assert Work(1.0, 3350e9, "bfloat16").floor(h100) == (1.0, "memory")
+    assert Work(67e12, 1.0, "float16").floor(h100) == (1.0, "compute")
 
 
 @pytest.mark.parametrize(

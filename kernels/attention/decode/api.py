@@ -102,8 +102,8 @@ def run(
     implementation: Implementation,
 ) -> jax.Array:
     check(arrays)
-    if softcap is not None and not softcap > 0:
-        raise ValueError(f"softcap must be positive or None, got {softcap}")
+    if softcap is not None and not 0 < softcap < math.inf:
+        raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
     if window is not None and window < 0:
         raise ValueError(f"window must be at least 0 or None, got {window}")
     scale = 1 / math.sqrt(arrays.q_BxHxD.shape[-1]) if scale is None else scale
