@@ -103,6 +103,18 @@ def at_most(name: str, expected: float) -> Rule:
     return rule
 
 
+def surely_at_most(name: str, bound: float) -> Rule:
+    """The mean over seeds is at least two standard errors below a bound of our own."""
+
+    def rule(measurements: Sequence[Measurement]) -> Finding:
+        found = estimate(measurements, name)
+        holds = found.mean + 2 * found.standard_error <= bound
+        spread = f"{found.mean:.4g}, 2 s.e. {2 * found.standard_error:.2g}"
+        return Finding(holds, f"{name} is {spread}, both together {bound:g} or less asked for")
+
+    return rule
+
+
 def ordered(*names: str) -> Rule:
     """Each value's 95% interval lies wholly below the next's."""
 

@@ -1,6 +1,7 @@
 """EDM's claims: the order of its solver, what that saves, and its preconditioning."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,13 +66,16 @@ def measure_calls(seed: int) -> Measurement:
 
 
 def measure_preconditioning(seed: int) -> Measurement:
-    """How far the variances of the network's input and target are from 1, the worst sigma's."""
+    """How far the variances of the network's input and target, and the loss of a network of no
+    output, are from 1: the worst sigma's."""
     rng = np.random.default_rng(seed)
-    edm = EDM(network=_Stub(), optimizer=optax.identity(), image_shape=(8, 8, 1), levels=256)
-    x0 = (edm.sigma_data * rng.normal(size=(4000, 8, 8, 1))).astype(np.float32)
+    given: dict[str, Any] = dict(optimizer=optax.identity(), image_shape=(8, 8, 1), levels=256)
+    sigma_data = EDM(network=_Stub(), **given).sigma_data
+    x0 = (sigma_data * rng.normal(size=(4000, 8, 8, 1))).astype(np.float32)
     noise = rng.normal(size=x0.shape).astype(np.float32)
-    of_input, of_target, of_weight, raw = [], [], [], []
+    of_input, of_target, of_loss, raw = [], [], [], []
     for sigma in SIGMAS:
+        edm = EDM(network=_Stub(), p_mean=float(np.log(sigma)), p_std=0.0, **given)
         x = jnp.asarray(x0 + sigma * noise)
         # A network of no output gives the skip; the constant 1 and its input reveal the scales.
         skip, constant, own = (
@@ -81,13 +85,14 @@ def measure_preconditioning(seed: int) -> Measurement:
         c_out = float(np.mean(constant - skip))
         of_input.append(abs(np.var((own - skip) / c_out) - 1))
         of_target.append(abs(np.var((x0 - skip) / c_out) - 1))
-        loss_weight = (sigma**2 + edm.sigma_data**2) / (sigma * edm.sigma_data) ** 2
-        of_weight.append(abs(loss_weight * c_out**2 - 1))
+        key = jax.random.key(seed)
+        losses = edm.denoising_error("zero", jnp.asarray(x0), None, key, train=True)
+        of_loss.append(abs(np.mean(losses) - 1))
         raw.append(abs(np.var(x) - 1))
     return {
         "input_variance_error": max(of_input),
         "target_variance_error": max(of_target),
-        "weight_error": max(of_weight),
+        "loss_error": max(of_loss),
         "plain_input_variance_error": max(raw),
     }
 
@@ -141,24 +146,26 @@ CLAIMS = [
     Claim(
         id="edm.preconditioning",
         statement="The network's input and its training target have unit variance at every sigma, "
-        "and the loss weighs them by 1.",
+        "and the loss of a network of no output is 1.",
         source="section 5, table 1, appendix B.6",
         figure="identity, variance 1 [M]",
         figures={"variance": 1},
         kind="exact",
         protocol=f"256,000 Gaussian pixels of deviation sigma_data at sigma {SIGMAS}; the scales "
-        "are read off `EDM.precondition` with three stub networks. Standard error 0.003.",
+        "are read off `EDM.precondition` with three stub networks, the loss is "
+        "`EDM.denoising_error`. Standard error 0.003.",
         measure=measure_preconditioning,
         rules=[
             identity("input_variance_error", 0, tolerance=0.02),
             identity("target_variance_error", 0, tolerance=0.02),
-            identity("weight_error", 0, tolerance=0.02),
+            identity("loss_error", 0, tolerance=0.02),
             violated("plain_input_variance_error", least=1),
         ],
         seeds=5,
-        ours=["input_variance_error", "target_variance_error", "weight_error"],
+        ours=["input_variance_error", "target_variance_error", "loss_error"],
         baseline=["plain_input_variance_error"],
         settings={"sigmas": SIGMAS},
+        version=2,
     ),
     Claim(
         id="edm.cifar10",

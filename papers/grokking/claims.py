@@ -67,7 +67,8 @@ CLAIMS = [
     ),
     Claim(
         id="grokking.without_decay",
-        statement="Without weight decay it is understood more than ten times later than learned.",
+        statement="Without weight decay it isn't understood yet after more than ten times as many "
+        "steps as it is learned by heart in.",
         source="figure 1",
         figure="training before 1e3 steps, validation near 1e6 [V]",
         figures={"training_steps": 1e3, "validation_steps": 1e6},
@@ -75,10 +76,11 @@ CLAIMS = [
         protocol=PROTOCOL.format(
             decay="no weight decay", steps=curves.config(weight_decay=0.0).steps
         )
-        + " The million steps after which it is understood are not run.",
+        + " The million steps after which it is understood are not run: where it isn't reached, "
+        "times_later is a lower bound.",
         measure=functools.partial(measure_delay, weight_decay=0.0),
         rules=[violated("times_later", least=LATER)],
-        ours=OURS,
+        ours=["training_steps", "reached", "times_later", "validation_at_last"],
         baseline=["validation_then", "chance"],
         settings={"config": plain(curves.config(weight_decay=0.0)), "every": curves.EVERY},
     ),

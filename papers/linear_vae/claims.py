@@ -118,9 +118,10 @@ def ppca_log_likelihood(latent: int) -> float:
 
 
 def largest_sine(weight_LxD: np.ndarray) -> float:
-    """Of the angles between rows of W and the eigenvectors nearest to them."""
+    """Of the angles between rows of W and as many first eigenvectors, each given to one row."""
     unit = weight_LxD / np.linalg.norm(weight_LxD, axis=1, keepdims=True)
-    cosine = abs(unit @ moments()[2]).max(axis=1)
+    cosine_LxL = abs(unit @ moments()[2][:, : len(unit)])
+    cosine = cosine_LxL[scipy.optimize.linear_sum_assignment(-cosine_LxL)]
     return float(np.sqrt(1 - np.minimum(cosine, 1) ** 2).max())
 
 
@@ -157,7 +158,8 @@ CLAIMS = [
         figure="identity, angle 0 [M]",
         figures={"sine": 0},
         kind="exact",
-        protocol=PROTOCOL + "The worst column's sine of the angle to its nearest eigenvector.",
+        protocol=PROTOCOL + "The worst column's sine of the angle to its eigenvector, one of the "
+        f"first {LATENT}, each given to one column.",
         measure=measure_directions,
         rules=[
             identity("sine", 0, tolerance=0.05),
@@ -167,5 +169,6 @@ CLAIMS = [
         ours=["sine"],
         baseline=["sine_of_rotated"],
         settings=SETTINGS,
+        version=2,
     ),
 ]

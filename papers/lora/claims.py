@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from papers import trained
 from papers.ledger import Claim
-from papers.rules import Measurement, at_most, identity, ordered, violated
+from papers.rules import Measurement, at_most, identity, ordered, surely_at_most, violated
 from research.data.examples import InMemory
 from research.evaluation.classification import classification
 from research.methods.lora import count, merge, split
@@ -173,7 +173,7 @@ CLAIMS = [
         f"{TESTED} of the test's definitions. Beside it: the last layer alone, and the majority.",
         measure=measure_glosses,
         rules=[
-            at_most("shortfall", 0.02),
+            surely_at_most("shortfall", 0.02),
             violated("gain_over_probe", least=0.03),
             at_most("learned_share", 0.01),
             ordered("majority_accuracy", "probe_accuracy", "lora_accuracy"),

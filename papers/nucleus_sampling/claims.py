@@ -100,7 +100,8 @@ def repeats(tokens_N: np.ndarray) -> bool:
 
 PROTOCOL = (
     f"A transformer of 3 million parameters on 37 of Shakespeare's plays and poems; {COUNT} "
-    f"prompts of {PROMPT} tokens out of plays held out, {NEW} tokens more by each strategy. "
+    f"prompts of {PROMPT} tokens out of plays held out, {NEW} tokens more by each strategy. One "
+    "training; a seed is another draw. "
 )
 SETTINGS = {
     "config": plain(trained.config(CONFIG)),

@@ -164,7 +164,7 @@ CLAIMS = [
     ),
     Claim(
         id="word2vec.glove_analogies",
-        statement="GloVe's vectors solve analogies by sums: better in 300 dimensions than in 50.",
+        statement="GloVe's vectors of 50 dimensions solve analogies by sums, fewer than of 300.",
         source="Pennington et al. 2014, table 2",
         figure="300 dimensions, 6 billion words: semantic 77.4, syntactic 67.0, total 71.7 [V]",
         figures={"semantic": 77.4, "syntactic": 67.0, "total": GLOVE_300},

@@ -61,7 +61,7 @@ class MaskedLanguageModel(TextWriter):
         self.optimizer = optimizer
         self.tokenizer = tokenizer
         self.length = length
-        self.chosen = max(1, round(share * length))
+        self.chosen = chosen_of(length, share=share)
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
         return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
@@ -187,6 +187,11 @@ class MaskedLanguageModel(TextWriter):
         parts = zip(np.split(after, cuts), np.split(told, cuts), strict=True)
         decode = self.tokenizer.decode
         return "".join(f"[{decode(x)}]" if is_told[0] else decode(x) for x, is_told in parts)
+
+
+def chosen_of(length: int, *, share: float) -> int:
+    """How many tokens of a row of that length are chosen, one at least."""
+    return max(1, round(share * length))
 
 
 def masking(

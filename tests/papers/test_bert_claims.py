@@ -1,5 +1,6 @@
 """BERT's claims: other shares fail, and so does a network to which the right side tells nothing."""
 
+import jax.numpy as jnp
 import pytest
 
 from papers import ledger
@@ -20,6 +21,23 @@ def test_the_papers_shares_and_others(monkeypatch):
     monkeypatch.setattr(method, "HIDDEN", 0.8)
     monkeypatch.setattr(method, "SWAPPED", 0.2)
     assert not holds(paper.measure_masking(0))
+
+
+def test_chosen_tokens_lie_anywhere_and_others_stay(monkeypatch):
+    monkeypatch.setattr(paper, "chosen_of", lambda length, share: 25)
+    assert not holds(paper.measure_masking(0))
+    monkeypatch.undo()
+    right = paper.masking
+
+    def first_ones(*arguments, **options):
+        found = right(*arguments, **options)
+        places = jnp.broadcast_to(jnp.arange(found.places_BxM.shape[1]), found.places_BxM.shape)
+        return found._replace(places_BxM=places)
+
+    monkeypatch.setattr(paper, "masking", first_ones)
+    measured = paper.measure_masking(0)
+    assert measured["place_error"] > 0.8 and measured["changed_elsewhere"] > 0
+    assert not holds(measured)
 
 
 @pytest.mark.parametrize(

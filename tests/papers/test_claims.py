@@ -96,6 +96,16 @@ def test_preconditioning_left_out(monkeypatch):
     assert verdict("edm.preconditioning") == "FAILED"
 
 
+def test_a_loss_that_weighs_its_errors_otherwise(monkeypatch):
+    class Heavier(edm.EDM):
+        def denoising_error(self, *arguments, **options):
+            return 1.05 * super().denoising_error(*arguments, **options)
+
+    assert verdict("edm.preconditioning") == "REPRODUCED"
+    monkeypatch.setattr(edm, "EDM", Heavier)
+    assert verdict("edm.preconditioning") == "FAILED"
+
+
 def test_a_bound_without_the_schedules_slope(monkeypatch):
     def wrong(denoise, x0, rng, *, log_snr, terms):
         def constant_slope(t):

@@ -66,6 +66,20 @@ def test_what_fails_the_comparison(changed, verdict):
     assert ledger.judge(ALL["lora.gloss_categories"], seeds).name == verdict
 
 
+def test_a_shortfall_that_may_be_beyond_the_bound_fails():
+    values = dict(lora_accuracy=0.7, probe_accuracy=0.6, majority_accuracy=0.12)
+    values |= dict(gain_over_probe=0.1, learned_share=0.004)
+    for shortfalls, verdict in (
+        ((0.014, 0.015, 0.016), "DIRECTION HOLDS"),
+        ((0.010, 0.019, 0.028), "FAILED"),
+    ):
+        seeds = [
+            {k: v + 1e-4 * i for k, v in values.items()} | {"shortfall": shortfall}
+            for i, shortfall in enumerate(shortfalls)
+        ]
+        assert ledger.judge(ALL["lora.gloss_categories"], seeds).name == verdict
+
+
 def test_the_three_ways_differ_in_what_is_learned_alone():
     sections = copy.deepcopy(ALL["lora.gloss_categories"].settings["configs"])
     for config in sections.values():

@@ -7,7 +7,7 @@ import pytest
 
 from papers import ledger
 from papers.ledger import Claim, judge
-from papers.rules import at_most, estimate, figure, identity, ordered, violated
+from papers.rules import at_most, estimate, figure, identity, ordered, surely_at_most, violated
 
 
 def seeds(**values):
@@ -44,6 +44,10 @@ def test_one_seed_has_no_interval():
         (at_most("x", 3.17), [3.31, 3.32, 3.33], False),
         (at_most("x", 3.17), [3.1, 3.2, 3.25], True),
         (at_most("x", 3.17), [0.1, 0.2, 0.3], True),
+        (surely_at_most("x", 3.17), [3.1, 3.11, 3.12], True),
+        (surely_at_most("x", 3.17), [3.1, 3.2, 3.15], False),
+        (surely_at_most("x", 3.17), [0.1], False),
+        (surely_at_most("x", 3.17), [0.1, 0.2, np.nan], False),
         (at_most("x", 3.17), [0.1], False),
         (at_most("x", 3.17), [0.1, 0.2, np.nan], False),
         (figure("x", 3.17), [np.nan, 3.1, 3.2], False),

@@ -106,6 +106,12 @@ def test_the_toys_bound_is_its_likelihood_with_many_samples():
     assert (terms.log_likelihood_BxK.mean(axis=1) - terms.kl_B < exact - 0.1).all()
 
 
+def test_columns_that_all_lie_along_one_direction_are_not_the_principal_ones():
+    first = linear_vae.moments()[2][:, : linear_vae.LATENT].T
+    assert linear_vae.largest_sine(first[::-1]) < 1e-6
+    assert linear_vae.largest_sine(np.tile(first[:1], (len(first), 1))) > 0.9
+
+
 @pytest.mark.parametrize(("beta", "expected"), [(1.0, "REPRODUCED"), (1.1, "FAILED")])
 def test_a_bound_with_a_heavier_kl_is_not_ppca(monkeypatch, beta, expected):
     right = linear_vae.analytic_elbo
