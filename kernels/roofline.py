@@ -5,6 +5,7 @@ import dataclasses
 import math
 from typing import Any
 
+import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 
 from kernels.targets import Target
@@ -27,11 +28,8 @@ class Work:
         return self.flops / self.bytes
 
     def floor(self, target: Target) -> tuple[float, str]:
-        """Seconds on the target, and which wall it is: 'compute' or 'memory' (Williams 2009).
-
-        A dtype that the target has no figure of counts as float32.
-        """
-        compute = self.flops / target.flops.get(self.dtype, target.flops["float32"])
+        """Seconds on the target, and which wall it is: 'compute' or 'memory' (Williams 2009)."""
+        compute = self.flops / target.rate(self.dtype)
         memory = self.bytes / target.bandwidth
         return max((compute, "compute"), (memory, "memory"))
 
@@ -58,7 +56,10 @@ def flops_by_dtype(jaxpr: Any) -> collections.Counter[str]:
             continue
         if name == "pallas_call":
             estimate = equation.params.get("cost_estimate")
-            found[equation.invars[-1].aval.dtype.name] += estimate.flops if estimate else 0
+            # Places and segments are integers; the first of the others is a factor of a product.
+            dtypes = (operand.aval.dtype for operand in equation.invars)
+            dtype = next(each for each in dtypes if jnp.issubdtype(each, jnp.floating))
+            found[dtype.name] += estimate.flops if estimate else 0
             continue
         inner = [flops_by_dtype(each) for each in jaxprs_in_params(equation.params)]
         if name == "cond":

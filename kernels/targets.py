@@ -21,6 +21,10 @@ class Target:
     on_chip: int
     device_kinds: tuple[str, ...] = ()
 
+    def rate(self, dtype: str) -> float:
+        """Flops a second; of a dtype that there is no figure of float32's."""
+        return self.flops.get(dtype, self.flops["float32"])
+
 
 def chip(name: str, platform, arch: str, bf16: float, f32: float, *rest) -> Target:
     return Target(name, platform, arch, {"bfloat16": bf16, "float32": f32}, *rest)
@@ -87,10 +91,20 @@ TARGETS = {
 }
 
 
+# Of chips that share a target, where it isn't the target's own.
+BANDWIDTHS = {
+    "NVIDIA H200": 4800e9,
+    "NVIDIA A100-SXM4-40GB": 1555e9,
+    "NVIDIA A100-PCIE-40GB": 1555e9,
+}
+
+
 def of_device(device_kind: str) -> Target | None:
-    """The target that JAX's name of a device means, or None."""
+    """The target that JAX's name of a device means, with the device's own bandwidth, or None."""
     matches = (
         t for t in TARGETS.values() for kind in t.device_kinds if device_kind.startswith(kind)
     )
     exact = (t for t in TARGETS.values() if device_kind in t.device_kinds)
-    return next(exact, None) or next(matches, None)
+    target = next(exact, None) or next(matches, None)
+    own = (rate for kind, rate in BANDWIDTHS.items() if device_kind.startswith(kind))
+    return target and dataclasses.replace(target, bandwidth=next(own, target.bandwidth))

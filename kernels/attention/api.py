@@ -62,7 +62,8 @@ def attention(
     one number for both, None for no limit), and they are of one segment (`segment_ids`, integers
     (B, T), or a pair (B, T), (B, S)). `bias` broadcasts to (B, H, T, S); -1e30 or less hides a key,
     as -inf does. H may be a multiple of K: consecutive query heads share a key head. A query that
-    sees no key gets 0, and its gradients are 0.
+    sees no key gets 0, and its gradients are 0. Gradients are made of the logits' log-sum-exp in
+    float32: where all that a query sees has logits beyond 1e5, they are less exact than the value.
 
     `implementation` is 'auto', a name of `BACKENDS` or a sequence of names, of which the first runs
     that takes the call. Raises ValueError for arguments that don't fit, naming the argument.
@@ -131,7 +132,7 @@ def checked(
         bias = jnp.reshape(bias, (1,) * (4 - bias.ndim) + bias.shape) if bias.ndim < 4 else bias
         if bias.ndim > 4 or any(n not in (1, m) for n, m in zip(bias.shape, full, strict=False)):
             raise ValueError(f"bias must broadcast to (B, H, T, S) = {full}, got {bias.shape}")
-    left, right = band(causal, window)
+    left, right = band(causal, window, max(queries, keys))
     q_segments, k_segments = segments(segment_ids, (batch, queries), (batch, keys))
     return Arrays(q, k, v, bias, q_segments, k_segments), Settings(scale, softcap, left, right)
 
@@ -154,14 +155,16 @@ def check_shapes(q: jax.Array, k: jax.Array, v: jax.Array) -> None:
         raise ValueError(f"q's heads must be a multiple of k's {k.shape[2]}, got {q.shape[2]}")
 
 
-def band(causal: bool, window: Any) -> tuple[int | None, int | None]:
-    """Keys before and after a query that it sees; None is no limit."""
+def band(causal: bool, window: Any, reach: int) -> tuple[int | None, int | None]:
+    """Keys before and after a query that it sees; None is no limit, as `reach` or more is."""
     sides = tuple(window) if isinstance(window, tuple | list) else (window, window)
     if len(sides) != 2 or any(side is not None and side < 0 for side in sides):
         raise ValueError(
             f"window must be None or at least 0, or a pair (before, after) of such, got {window}"
         )
-    return sides[0], 0 if causal else sides[1]
+    # What reaches beyond all keys is no limit, and may be more than an int32 holds.
+    left, right = (None if side is None or side >= reach else side for side in sides)
+    return left, 0 if causal else right
 
 
 def segments(

@@ -11,7 +11,8 @@ without CAP, what the bias is added to. Times UNIT (> 0) it is a logit: where th
 nor bias the scale waits for the exponent, whose fused multiply-add takes it for nothing.
 
 Of logits of 1e4 a float32 keeps steps of 1e-3. A wrong step that a row's logits share cancels
-in the softmax, so exponents round once, and the log-sum-exp is made without the loop's roundings.
+in the softmax, so without a bias exponents round once, and the log-sum-exp is made without the
+loop's roundings.
 """
 
 import triton
@@ -21,6 +22,7 @@ LN2 = tl.constexpr(0.6931471805599453)
 LOG2E = tl.constexpr(1.4426950408889634)
 # Less than any logit, yet finite: exp2(-inf - LOWEST) is 0 with no case for rows that see nothing.
 LOWEST = tl.constexpr(-1e30)
+HIDES = tl.constexpr(-1e30)  # a bias
 
 
 @triton.jit
@@ -82,7 +84,14 @@ def forward_kernel(
                         q_segment[:, None] == k_segment[None, :], logits, -float("inf")
                     )
                 now = tl.maximum(highest, tl.max(logits, 1))
-                weights = tl.exp2(tl.fma(logits, UNIT * LOG2E, -(now * (UNIT * LOG2E))[:, None]))
+                if BIAS is None:
+                    weights = tl.exp2(
+                        tl.fma(logits, UNIT * LOG2E, -(now * (UNIT * LOG2E))[:, None])
+                    )
+                else:
+                    # A bias that all keys so far share may be so large that its roundings are more
+                    # than an exponent holds.
+                    weights = tl.exp2((logits - now[:, None]) * (UNIT * LOG2E))
                 rescale = tl.exp2((highest - now) * (UNIT * LOG2E))
                 total = total * rescale + tl.sum(weights, 1)
                 v = rows(v_ptr, j, S, K * D, D, BLOCK_D, edge != 1)
@@ -92,9 +101,12 @@ def forward_kernel(
 
     out = out / tl.where(total == 0, 1.0, total)[:, None]
     store_rows(out_ptr + b * T * H * D + h * D, out, i, T, H * D, D, BLOCK_D)
-    # The weights were made with a rounded `highest`. log2(0) is -inf, and so is no key's lse.
-    slip = tl.fma(highest, UNIT * LOG2E, -(highest * (UNIT * LOG2E)))
-    lse = tl.fma(highest, UNIT, (tl.log2(total) - slip) * LN2)
+    # log2(0) is -inf, and so is no key's lse.
+    exponent = tl.log2(total)
+    if BIAS is None:
+        # The weights were made with a rounded `highest`.
+        exponent -= tl.fma(highest, UNIT * LOG2E, -(highest * (UNIT * LOG2E)))
+    lse = tl.fma(highest, UNIT, exponent * LN2)
     tl.store(lse_ptr + (b * H + h) * T + i, lse, mask=i < T)
 
 
@@ -351,8 +363,8 @@ def uncapped(gradient, x, CAP: tl.constexpr):
 def biased(logits, ptr, i, j, T, S, BIAS: tl.constexpr):
     if BIAS is not None:
         within = (i < T) & (j < S)
-        bias = tl.load(ptr + i * BIAS[2] + j * BIAS[3], mask=within, other=0)
-        logits += bias.to(tl.float32)
+        bias = tl.load(ptr + i * BIAS[2] + j * BIAS[3], mask=within, other=0).to(tl.float32)
+        logits = tl.where(bias <= HIDES, -float("inf"), logits + bias)
     return logits
 
 

@@ -1,7 +1,6 @@
 """`sample` and `categorical`: their arguments' checks, randomness, and the choice of a backend."""
 
 import dataclasses
-import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -71,8 +70,8 @@ def sample(
     that takes the call. Raises ValueError for arguments that don't fit, naming the argument.
     """
     check_logits(logits_BxV)
-    if not (temperature == 0 or 1e-30 <= temperature < math.inf):
-        raise ValueError(f"temperature must be 0, or finite and at least 1e-30, got {temperature}")
+    if not (temperature == 0 or 1e-30 <= temperature <= 1e30):
+        raise ValueError(f"temperature must be 0, or from 1e-30 to 1e30, got {temperature}")
     if top_k is not None:
         check_top_k(top_k, logits_BxV.shape[1])
     if top_p is not None:

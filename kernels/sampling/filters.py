@@ -170,8 +170,8 @@ def check_top_k(top_k: int, size: int) -> None:
 
 
 def check_top_p(top_p: float) -> None:
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
+    if not 1e-30 <= top_p <= 1:
+        raise ValueError(f"top_p must be above 0, 1e-30 at least, and at most 1, got {top_p}")
 
 
 def check_min_p(min_p: float) -> None:

@@ -59,7 +59,7 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
         "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
         "trace": str(trace),
         "device": jax.devices()[0].device_kind,
-        "device_gflops_a_second": this_machine().flops[dtype] / 1e9,
+        "device_gflops_a_second": this_machine().rate(dtype) / 1e9,
         "device_gigabytes_a_second": this_machine().bandwidth / 1e9,
     }
 

@@ -175,6 +175,12 @@ class AttentionSuite(BandSuite):
         assert np.all(np.asarray(exact[0])[0, 7] == 0) and np.all(np.asarray(exact[1])[0, 7] == 0)
         assert all(np.isfinite(np.asarray(x)).all() for x in exact)
 
+    @pytest.mark.parametrize("bias", [-1e10, -1e20, -1e30])
+    def test_the_first_keys_of_all_queries_have_a_large_bias(self, bias):
+        """They have no weight, however far the logits of the first block are from the others."""
+        left_padding = jnp.where(jnp.arange(90) < 40, bias, 0.0)
+        self.agree(self.arrays(), bias=left_padding)
+
     def test_everything_at_once(self):
         given = self.arrays(heads=4, key_heads=2)
         bias = jax.random.normal(jax.random.key(3), (1, 4, 90, 90))

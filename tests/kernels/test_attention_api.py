@@ -68,6 +68,16 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("window", [8, 2**31 - 1, 2**40])
+@pytest.mark.parametrize("implementation", ["reference", "xla"])
+def test_a_window_that_reaches_all_is_none(window, implementation):
+    q, k, v = (jax.random.normal(jax.random.key(i), (1, 8, 1, 16)) for i in range(3))
+    ours, all_seen = (
+        attention(q, k, v, window=w, implementation=implementation) for w in (window, None)
+    )
+    np.testing.assert_array_equal(ours, all_seen)
+
+
 @pytest.mark.parametrize("message", BAD)
 def test_bad_arguments_are_named(message):
     given = dict(q=Q, k=K, v=V, implementation="reference") | BAD[message]

@@ -19,19 +19,31 @@ DEFAULT = dict(block_k=64, split=256, num_warps=4, num_stages=3)
 
 
 def refuses(arrays: Arrays, settings: Settings) -> str | None:
-    """Takes head sizes up to 256."""
-    size = arrays.q_BxHxD.shape[-1]
-    return f"takes head sizes up to 256, got {size}" if size > 256 else None
+    """Takes head sizes up to 256, and partial outputs of less than 2^31 numbers."""
+    if arrays.q_BxHxD.shape[-1] > 256:
+        return f"takes head sizes up to 256, got {arrays.q_BxHxD.shape[-1]}"
+    partial = arrays.q_BxHxD.size * -(-length_of(arrays) // blocks_of(arrays)["split"])
+    if partial >= 2**31:
+        return f"takes less than 2^31 numbers of stretches to combine, got {partial}"
+    return None
+
+
+def length_of(arrays: Arrays) -> int:
+    """How many keys a sequence's cache has room for."""
+    pages = 1 if arrays.pages_BxM is None else arrays.pages_BxM.shape[1]
+    return arrays.k.shape[2] * pages
+
+
+def blocks_of(arrays: Arrays) -> Blocks:
+    key = key_of("decode", arrays.q_BxHxD)
+    return chosen("kernels.attention.decode", "triton", key, DEFAULT)
 
 
 def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     """The output (B, H, D)."""
     q, k, _, _, pages = arrays
     batch, heads, size = q.shape
-    key_heads, length = k.shape[1:3]
-    if pages is not None:
-        length *= pages.shape[1]
-    blocks = chosen("kernels.attention.decode", "triton", key_of("decode", q), DEFAULT)
+    key_heads, length, blocks = k.shape[1], length_of(arrays), blocks_of(arrays)
     splits = -(-length // blocks["split"])
     out_BxHxNxD, lse_BxHxN = triton_call(
         *(q if x is None else x for x in arrays),  # without pages, what isn't read
