@@ -132,7 +132,9 @@ def checked(
         bias = jnp.reshape(bias, (1,) * (4 - bias.ndim) + bias.shape) if bias.ndim < 4 else bias
         if bias.ndim > 4 or any(n not in (1, m) for n, m in zip(bias.shape, full, strict=False)):
             raise ValueError(f"bias must broadcast to (B, H, T, S) = {full}, got {bias.shape}")
-    left, right = band(causal, window, max(queries, keys))
+    # What reaches beyond all keys is no limit, and may be more than an int32 holds.
+    reach = max(queries, keys)
+    left, right = (None if n is None or n >= reach else n for n in band(causal, window))
     q_segments, k_segments = segments(segment_ids, (batch, queries), (batch, keys))
     return Arrays(q, k, v, bias, q_segments, k_segments), Settings(scale, softcap, left, right)
 
@@ -155,16 +157,14 @@ def check_shapes(q: jax.Array, k: jax.Array, v: jax.Array) -> None:
         raise ValueError(f"q's heads must be a multiple of k's {k.shape[2]}, got {q.shape[2]}")
 
 
-def band(causal: bool, window: Any, reach: int) -> tuple[int | None, int | None]:
-    """Keys before and after a query that it sees; None is no limit, as `reach` or more is."""
+def band(causal: bool, window: Any) -> tuple[int | None, int | None]:
+    """Keys before and after a query that it sees; None is no limit."""
     sides = tuple(window) if isinstance(window, tuple | list) else (window, window)
     if len(sides) != 2 or any(side is not None and side < 0 for side in sides):
         raise ValueError(
             f"window must be None or at least 0, or a pair (before, after) of such, got {window}"
         )
-    # What reaches beyond all keys is no limit, and may be more than an int32 holds.
-    left, right = (None if side is None or side >= reach else side for side in sides)
-    return left, 0 if causal else right
+    return sides[0], 0 if causal else sides[1]
 
 
 def segments(
