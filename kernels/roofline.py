@@ -57,9 +57,9 @@ def flops_by_dtype(jaxpr: Any) -> collections.Counter[str]:
         if name == "pallas_call":
             estimate = equation.params.get("cost_estimate")
             # Places and segments are integers; the first of the others is a factor of a product.
-            dtypes = (operand.aval.dtype for operand in equation.invars)
-            dtype = next(each for each in dtypes if jnp.issubdtype(each, jnp.floating))
-            found[dtype.name] += estimate.flops if estimate else 0
+            dtypes = [operand.aval.dtype for operand in equation.invars]
+            floats = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+            found[(floats or dtypes)[0].name] += estimate.flops if estimate else 0
             continue
         inner = [flops_by_dtype(each) for each in jaxprs_in_params(equation.params)]
         if name == "cond":

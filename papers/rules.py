@@ -81,36 +81,30 @@ def violated(name: str, *, least: float) -> Rule:
 
 def figure(name: str, expected: float) -> Rule:
     """The mean over seeds lies within two standard errors of the paper's figure."""
-
-    def rule(measurements: Sequence[Measurement]) -> Finding:
-        found = estimate(measurements, name)
-        holds = abs(found.mean - expected) <= 2 * found.standard_error < math.inf
-        spread = f"{found.mean:.4g}, 2 s.e. {2 * found.standard_error:.2g}"
-        return Finding(holds, f"{name} is {spread}, the paper's {expected:g}")
-
-    return rule
+    asked = f"the paper's {expected:g}"
+    return of_mean(name, asked, lambda mean, error: abs(mean - expected) <= error < math.inf)
 
 
 def at_most(name: str, expected: float) -> Rule:
     """The mean over seeds is at most two standard errors above a figure of a loss, or a bound."""
-
-    def rule(measurements: Sequence[Measurement]) -> Finding:
-        found = estimate(measurements, name)
-        holds = found.mean <= expected + 2 * found.standard_error < math.inf
-        spread = f"{found.mean:.4g}, 2 s.e. {2 * found.standard_error:.2g}"
-        return Finding(holds, f"{name} is {spread}, {expected:g} or less asked for")
-
-    return rule
+    asked = f"{expected:g} or less asked for"
+    return of_mean(name, asked, lambda mean, error: mean <= expected + error < math.inf)
 
 
 def surely_at_most(name: str, bound: float) -> Rule:
     """The mean over seeds is at least two standard errors below a bound of our own."""
+    asked = f"both together {bound:g} or less asked for"
+    return of_mean(name, asked, lambda mean, error: mean + error <= bound)
+
+
+def of_mean(name: str, asked: str, holds: Callable[[float, float], bool]) -> Rule:
+    """What `holds` says of the mean over seeds and twice its standard error."""
 
     def rule(measurements: Sequence[Measurement]) -> Finding:
         found = estimate(measurements, name)
-        holds = found.mean + 2 * found.standard_error <= bound
-        spread = f"{found.mean:.4g}, 2 s.e. {2 * found.standard_error:.2g}"
-        return Finding(holds, f"{name} is {spread}, both together {bound:g} or less asked for")
+        error = 2 * found.standard_error
+        reason = f"{name} is {found.mean:.4g}, 2 s.e. {error:.2g}, {asked}"
+        return Finding(holds(found.mean, error), reason)
 
     return rule
 

@@ -18,11 +18,13 @@ loop's roundings.
 import triton
 import triton.language as tl
 
+from kernels.attention import api
+
 LN2 = tl.constexpr(0.6931471805599453)
 LOG2E = tl.constexpr(1.4426950408889634)
 # Less than any logit, yet finite: exp2(-inf - LOWEST) is 0 with no case for rows that see nothing.
 LOWEST = tl.constexpr(-1e30)
-HIDES = tl.constexpr(-1e30)  # a bias
+HIDES = tl.constexpr(api.HIDES)
 
 
 @triton.jit

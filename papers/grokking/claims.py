@@ -43,7 +43,6 @@ PROTOCOL = (
     "b2 0.98 and {decay}, batches of 512; the first step at which 99% of a training batch, and of "
     "all other equations, are right; at most {steps:,} steps."
 )
-OURS = ["training_steps", "validation_steps", "times_later", "validation_at_last"]
 
 CLAIMS = [
     Claim(
@@ -61,7 +60,7 @@ CLAIMS = [
             violated("reached", least=1),
             ordered("validation_then", "validation_at_last"),
         ],
-        ours=OURS,
+        ours=["training_steps", "validation_steps", "times_later", "validation_at_last"],
         baseline=["validation_then", "chance"],
         settings={"config": plain(curves.config()), "every": curves.EVERY},
     ),

@@ -52,13 +52,15 @@ def write_scores(
     content = {
         "schema_version": SCHEMA_VERSION,
         "scores": [dataclasses.asdict(score) for score in scores],
-        "test_metrics": {
-            name: {key: value if math.isfinite(value) else None for key, value in fields.items()}
-            for name, fields in ((name, metric._asdict()) for name, metric in test_metrics.items())
-        },
+        "test_metrics": {name: finite(metric._asdict()) for name, metric in test_metrics.items()},
         "trivial": {name: dict(models) for name, models in trivial.items()},
     }
     write_json(path, content)
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def read_scores(path: pathlib.Path) -> list[Score]:

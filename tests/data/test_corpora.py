@@ -1,4 +1,6 @@
-"""Corpora: text sets of TFDS, Shakespeare's works, and the lines that R packages hold."""
+"""Corpora: text sets of TFDS, Shakespeare's works, lines that R packages hold, names of files."""
+
+import os
 
 import pytest
 import tensorflow_datasets as tfds
@@ -61,3 +63,12 @@ def test_rs_strings_are_read():
     assert list(corpora._strings(head + vector + body)) == lines
     with pytest.raises(InputError, match="something else than vectors of lines"):
         list(corpora._strings(head + (13).to_bytes(4, "big") + vector[4:] + body))
+
+
+def test_a_files_name_may_be_no_utf8(tmp_path):
+    (tmp_path / "a.txt").write_text("of one text\n" * 20)
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("of another\n" * 20)
+    sizes = [
+        len(list(corpora.documents(str(tmp_path), split).read())) for split in ("train", "test")
+    ]
+    assert sizes == [1, 1]

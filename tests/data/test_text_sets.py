@@ -1,7 +1,6 @@
 """Text sets: split by document, packed with nothing lost or mixed, kept, found in a run again."""
 
 import dataclasses
-import os
 import shutil
 from typing import Any
 
@@ -208,15 +207,6 @@ def test_a_missing_option_and_one_that_images_lack():
     for name in ("digits", "ring", "episodes"):
         with pytest.raises(InputError, match=r"data\.length is unknown.*data\.tokenizer"):
             datasets.load(name, "train", length=3)
-
-
-def test_a_files_name_may_be_no_utf8(tmp_path):
-    (tmp_path / "a.txt").write_text("of one text\n" * 20)
-    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("of another\n" * 20)
-    sizes = [
-        len(list(corpora.documents(str(tmp_path), split).read())) for split in ("train", "test")
-    ]
-    assert sizes == [1, 1]
 
 
 def test_bad_texts_are_named(tmp_path):

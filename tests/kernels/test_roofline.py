@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 
 from kernels.roofline import Work, product_flops
 from kernels.targets import TARGETS, of_device
@@ -52,6 +53,17 @@ def test_the_dtype_is_that_of_most_flops():
         return (a @ a).astype(jnp.bfloat16) @ jnp.ones((4, 400), jnp.bfloat16)
 
     assert flops(mixed, (4, 4))[1] == "bfloat16"
+
+
+@pytest.mark.parametrize("dtypes", [("bfloat16", "int32"), ("int32", "bfloat16", "float32")])
+def test_a_pallas_kernel_counts_its_estimate_by_its_first_factor(dtypes):
+    kernel = pl.pallas_call(
+        lambda *refs: None,
+        out_shape=jax.ShapeDtypeStruct((8,), "float32"),
+        cost_estimate=pl.CostEstimate(flops=40, transcendentals=0, bytes_accessed=0),
+    )
+    arrays = [jax.ShapeDtypeStruct((8,), dtype) for dtype in dtypes]
+    assert product_flops(jax.make_jaxpr(kernel)(*arrays).jaxpr) == (40, "bfloat16")
 
 
 def test_the_floor_is_the_higher_wall():

@@ -22,29 +22,28 @@ def refuses(arrays: Arrays, settings: Settings) -> str | None:
     """Takes head sizes up to 256, and partial outputs of less than 2^31 numbers."""
     if arrays.q_BxHxD.shape[-1] > 256:
         return f"takes head sizes up to 256, got {arrays.q_BxHxD.shape[-1]}"
-    partial = arrays.q_BxHxD.size * -(-length_of(arrays) // blocks_of(arrays)["split"])
+    _, _, splits = planned(arrays)
+    partial = arrays.q_BxHxD.size * splits
     if partial >= 2**31:
         return f"takes less than 2^31 numbers of stretches to combine, got {partial}"
     return None
 
 
-def length_of(arrays: Arrays) -> int:
-    """How many keys a sequence's cache has room for."""
+def planned(arrays: Arrays) -> tuple[int, Blocks, int]:
+    """How many keys a sequence's cache has room for, block sizes, and in how many stretches."""
     pages = 1 if arrays.pages_BxM is None else arrays.pages_BxM.shape[1]
-    return arrays.k.shape[2] * pages
-
-
-def blocks_of(arrays: Arrays) -> Blocks:
+    length = arrays.k.shape[2] * pages
     key = key_of("decode", arrays.q_BxHxD)
-    return chosen("kernels.attention.decode", "triton", key, DEFAULT)
+    blocks = chosen("kernels.attention.decode", "triton", key, DEFAULT)
+    return length, blocks, -(-length // blocks["split"])
 
 
 def forward(arrays: Arrays, settings: Settings) -> jax.Array:
     """The output (B, H, D)."""
     q, k, _, _, pages = arrays
     batch, heads, size = q.shape
-    key_heads, length, blocks = k.shape[1], length_of(arrays), blocks_of(arrays)
-    splits = -(-length // blocks["split"])
+    key_heads = k.shape[1]
+    length, blocks, splits = planned(arrays)
     out_BxHxNxD, lse_BxHxN = triton_call(
         *(q if x is None else x for x in arrays),  # without pages, what isn't read
         kernel=decode_kernel,
