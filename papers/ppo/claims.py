@@ -57,8 +57,7 @@ def measure_surrogate(seed: int) -> Measurement:
         advantage = jnp.asarray(rng.normal(size=10_000))
 
         def slopes(ratio: jax.Array, clip: float | None) -> jax.Array:
-            total = lambda ratio: jnp.sum(surrogate(ratio, advantage, clip=clip))  # noqa: E731
-            return jax.grad(total)(ratio)
+            return jax.grad(lambda ratio: jnp.sum(surrogate(ratio, advantage, clip=clip)))(ratio)
 
         excess = surrogate(ratio, advantage, clip=CLIP) - surrogate(ratio, advantage, clip=None)
         near = 1 + 0.1 * jnp.asarray(rng.uniform(-1, 1, size=10_000))

@@ -79,12 +79,14 @@ def trained_critic(seed: int, *, penalty: float, clip: float | None) -> Score:
     adam = optax.adam(1e-3, b1=0.5, b2=0.9)
     params = network.init(jax.random.key(seed), real)["params"]
 
+    def score_of(params: Params) -> Score:
+        return lambda points: network.apply({"params": params}, points)
+
     def step(carry: tuple[Params, optax.OptState], rng: Rng) -> tuple[tuple, None]:
         params, opt_state = carry
 
         def loss(params: Params) -> Scalar:
-            score = lambda x: network.apply({"params": params}, x)  # noqa: E731
-            return critic_loss(score, real, fake, rng, penalty)
+            return critic_loss(score_of(params), real, fake, rng, penalty)
 
         updates, opt_state = adam.update(jax.grad(loss)(params), opt_state)
         params = optax.apply_updates(params, updates)
@@ -95,7 +97,7 @@ def trained_critic(seed: int, *, penalty: float, clip: float | None) -> Score:
     rngs = jax.random.split(jax.random.key(seed + 1), STEPS)
     train = jax.jit(lambda params: jax.lax.scan(step, (params, adam.init(params)), rngs)[0][0])
     trained = train(params)
-    return lambda x: network.apply({"params": trained}, x)
+    return score_of(trained)
 
 
 def measure_critic(seed: int) -> Measurement:

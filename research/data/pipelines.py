@@ -8,7 +8,7 @@ import grain
 import numpy as np
 
 from research.data.examples import Dataset, stack
-from research.errors import InputError
+from research.errors import InputError, check_least
 
 
 def train_iterator(
@@ -34,9 +34,9 @@ def train_iterator(
     with the next batch.
 
     Raises:
-      InputError: the batch size is not positive or not divisible by `process_count`.
+      InputError: the batch size is less than 1 or not divisible by `process_count`.
     """
-    _check_batch_size(batch_size)
+    check_least(1, batch_size=batch_size)
     if batch_size % process_count:
         raise InputError(
             f"batch_size {batch_size} is not divisible by the {process_count} processes"
@@ -70,9 +70,9 @@ def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarr
     with its own last example, where the mask is 0 in place of 1.
 
     Raises:
-      InputError: the batch size is not positive.
+      InputError: the batch size is less than 1.
     """
-    _check_batch_size(batch_size)
+    check_least(1, batch_size=batch_size)
 
     def one_pass() -> Iterator[dict[str, np.ndarray]]:
         for start in range(0, len(dataset), batch_size):
@@ -92,8 +92,3 @@ def _gather(dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
     if dataset.fits_in_memory:
         return {name: array[indices] for name, array in dataset.arrays().items()}
     return stack([dataset.source[i] for i in indices.tolist()])
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size <= 0:
-        raise InputError(f"batch_size must be positive, it is {batch_size}")

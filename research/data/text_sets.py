@@ -11,7 +11,7 @@ from research.data import corpora, encoding, text_pairs, tokenizers
 from research.data import packing as packings
 from research.data.examples import Dataset, InMemory
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 
 PACKINGS = ("windows", "documents")
 
@@ -101,7 +101,7 @@ def load(
     """
     if packing not in PACKINGS:
         raise InputError(f"data.packing={packing!r} is unknown; {nearest(packing, PACKINGS)}")
-    _check_positive(length=length)
+    check_least(1, **{"data.length": length})
     part = corpora.documents(name, split)
     made = encoding.tokenizer(
         tokenizer, vocabulary_size, files=files, training=lambda: corpora.documents(name, "train")
@@ -146,7 +146,7 @@ def load_pairs(
     Raises:
       InputError: the pairs or the tokenizer cannot be had, or an option has no such value.
     """
-    _check_positive(input_length=input_length, target_length=target_length)
+    check_least(1, **{"data.input_length": input_length, "data.target_length": target_length})
     part = text_pairs.pairs(name, split)
     made = encoding.tokenizer(
         tokenizer, vocabulary_size, files=files, training=lambda: text_pairs.texts(name)
@@ -161,9 +161,3 @@ def load_pairs(
         input_length=input_length,
         target_length=target_length,
     )
-
-
-def _check_positive(**lengths: int) -> None:
-    for name, length in lengths.items():
-        if length < 1:
-            raise InputError(f"data.{name} must be positive, it is {length}")

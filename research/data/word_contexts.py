@@ -14,7 +14,7 @@ from research.data.corpora import Part
 from research.data.examples import InMemory
 from research.data.text_sets import Tokenized
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError
+from research.errors import InputError, check_least
 
 SPLITS = ("train", "test")
 Arrays = dict[str, np.ndarray]
@@ -69,7 +69,7 @@ def load_pairs(
     Raises:
       InputError: the corpus cannot be had, or an option has no such value.
     """
-    _check_positive(window=window)
+    check_least(1, **{"data.window": window})
     words, tokenizer, counts, fingerprint = _read(corpus, split, vocabulary_size, files)
     rng = np.random.default_rng(SPLITS.index(split))
     if subsample is not None:
@@ -109,7 +109,7 @@ def load_cooccurrences(
     Raises:
       InputError: the corpus cannot be had, or an option has no such value.
     """
-    _check_positive(window=window)
+    check_least(1, **{"data.window": window})
     words, tokenizer, counts, fingerprint = _read(corpus, split, vocabulary_size, files)
     arrays = cooccurrences(words, window=window, vocabulary=tokenizer.size)
     arrays["count"] *= np.float32(counts.sum() / len(words.tokens))
@@ -188,12 +188,6 @@ def _lower(corpus: str, split: str) -> Part[str]:
 def _mapped[Item](part: Part[Item], change: Callable[[Item], str]) -> Part[str]:
     fingerprint = encoding.key(part.fingerprint, "lower case")
     return Part(fingerprint, lambda: (change(item) for item in part.read()))
-
-
-def _check_positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise InputError(f"data.{name} must be positive, it is {size}")
 
 
 WORD_SETS: dict[str, Callable[..., WordSet]] = {

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
-from research.errors import InputError
+from research.errors import check_least
 from research.methods.denoising import labels_to_draw, solver_named, training_labels
 from research.methods.variational_bound import aligned
 from research.sampling.denoisers import Denoiser, Prediction, clipped
@@ -131,8 +131,7 @@ class EDM(Method):
 
         `steps` sigmas of `karras`; Heun's method calls the network 2 steps - 1 times.
         """
-        if steps < 1:
-            raise InputError(f"steps is {steps}; at least 1 is needed")
+        check_least(1, steps=steps)
         solver_named(solver, eta=eta)
         labels = labels_to_draw(
             labels, count=count, num_classes=self.num_classes, guidance=guidance

@@ -132,8 +132,7 @@ class MaskedDiffusion(TextWriter):
                 f"the prompt has {len(given)} tokens, and the model's context is {self.length}: "
                 "it must be shorter"
             )
-        if steps < 1:
-            raise InputError(f"steps is {steps}; it must be at least 1")
+        check_least(1, steps=steps)
         tokens = np.full((count, self.length), self.tokenizer.mask, np.int32)
         tokens[:, : len(given)] = given
         params = averaged(state, "model")

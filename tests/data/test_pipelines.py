@@ -167,9 +167,9 @@ def test_one_pass_has_full_batches_in_order(batch_size, in_memory):
 
 @pytest.mark.parametrize("batch_size", [0, -4])
 def test_a_batch_size_that_is_not_positive_is_refused_at_once(batch_size):
-    with pytest.raises(InputError, match=f"must be positive, it is {batch_size}"):
+    with pytest.raises(InputError, match=f"batch_size is {batch_size}; 1 is the least"):
         pipelines.train_iterator(numbered(5), batch_size=batch_size, seed=0)
-    with pytest.raises(InputError, match=f"must be positive, it is {batch_size}"):
+    with pytest.raises(InputError, match=f"batch_size is {batch_size}; 1 is the least"):
         pipelines.batches(numbered(5), batch_size=batch_size)
 
 

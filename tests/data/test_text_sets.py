@@ -179,7 +179,7 @@ def test_a_test_split_may_have_what_training_lacks(tmp_path):
     [
         ({"tokenizer": "chars"}, "data.tokenizer='chars' is unknown; nearest: char"),
         ({"packing": "document"}, "data.packing='document' is unknown; nearest: documents"),
-        ({"length": 0}, "data.length must be positive, it is 0"),
+        ({"length": 0}, "data.length is 0; 1 is the least"),
         ({"length": 10**6}, r"data.length=1000000 is too large: the train split .* has \d+ tokens"),
         ({"vocabulary_size": 99}, "data.vocabulary_size: a char tokenizer has a size of its own"),
         ({"tokenizer": "gpt2", "vocabulary_size": 99}, "a gpt2 tokenizer has a size of its own"),

@@ -93,7 +93,7 @@ def test_words_without_another_in_their_document_have_no_pairs(words):
 def test_bad_options(corpus):
     with pytest.raises(InputError, match=r"has no two of the .* after subsampling at 0"):
         load("word_pairs", corpus, subsample=0.0)
-    with pytest.raises(InputError, match=r"data\.window must be positive, it is 0"):
+    with pytest.raises(InputError, match=r"data\.window is 0; 1 is the least"):
         load("word_pairs", corpus, window=0)
     with pytest.raises(InputError, match=r"data\.subsample is unknown"):
         load("cooccurrences", corpus, subsample=1e-3)

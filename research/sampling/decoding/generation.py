@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Key
 
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 from research.sampling.decoding.model import Decoder, Params, Text, Tokens
 from research.sampling.decoding.strategies import STRATEGIES, Session, Task
 
@@ -71,8 +71,7 @@ def stream(
     The tokens are those of `generate`, and so are the errors. Beam search knows its text only at
     the end and raises one. A strategy that writes several tokens at once may be ahead of the block.
     """
-    if block < 1:
-        raise InputError(f"block is {block}; it must be at least 1")
+    check_least(1, block=block)
     if strategy == "beam":
         raise InputError("beam search can't be streamed: it knows its text only at the end")
     task = Task(decoder, params, prompts, rng, new_tokens, NO_END if end is None else end)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.sampling.decoding.model import Decoder, Prompts, Tokens
 
 LEAST = 16
@@ -31,8 +31,7 @@ def padded(decoder: Decoder, prompts: Sequence[Tokens], new_tokens: int) -> tupl
     Raises:
       InputError: no prompt, an empty one, one too long for the model, or an unknown token.
     """
-    if new_tokens < 1:
-        raise InputError(f"new_tokens is {new_tokens}; it must be at least 1")
+    check_least(1, new_tokens=new_tokens)
     if not len(prompts):
         raise InputError("there is no prompt; give at least one")
     for row, prompt in enumerate(prompts):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.sampling.decoding import beam, contrastive, sampler, speculative
 from research.sampling.decoding.automata import Automaton
 from research.sampling.decoding.filters import Filters, check
@@ -118,8 +118,7 @@ def check_constraint(task: Task, constraint: Automaton) -> None:
 def beam_searched(task: Task, *, beams: int, length_penalty: float) -> Session:
     """The whole search is the session's first step."""
     decoder, params, prompts, _, new_tokens, end = task
-    if beams < 1:
-        raise InputError(f"beams is {beams}; it must be at least 1")
+    check_least(1, beams=beams)
     if not length_penalty >= 0:
         raise InputError(f"length_penalty is {length_penalty}; it must be at least 0")
     read, capacity = padded(decoder, prompts, new_tokens)
@@ -164,8 +163,7 @@ def speculated(
         raise InputError(f"draft and model must have one vocabulary; theirs have {sizes} tokens")
     if target.rewind is None or draft.rewind is None:
         raise InputError("speculative needs models that can rewind; a recurrent one can't")
-    if draft_tokens < 1:
-        raise InputError(f"draft_tokens is {draft_tokens}; it must be at least 1")
+    check_least(1, draft_tokens=draft_tokens)
     filters = Filters(temperature, top_k, top_p, min_p)
     check(filters, target.vocabulary)
     padded(draft, prompts, new_tokens)
