@@ -13,7 +13,7 @@ from kernels.targets import Target
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a computation must do: `flops`, and `bytes` with each array moved once.
+    """What a computation must do: `flops`, and `bytes` with each array moved once in each pass.
 
     `dtype` is that of its products.
     """

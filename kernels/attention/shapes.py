@@ -46,13 +46,17 @@ def work(
     window: int | None = None,
     **_: Any,
 ) -> Work:
-    """2 products a query and key that it sees; the backward pass has 5 more (it makes q.k anew)."""
+    """2 products a query and key that it sees; the backward pass has 5 more (it makes q.k anew).
+
+    Forward reads q, k and v and writes the output; backward reads these and the output's gradient,
+    and writes three.
+    """
     reach = length if window is None else window
     after = 0 if causal else reach
     pairs = sum(min(i, reach) + min(length - 1 - i, after) + 1 for i in range(length))
     products = 2 + 5 * gradient
     flops = 2.0 * products * batch * heads * pairs * size
-    moved = (2 * heads + 2 * key_heads) * (1 + 2 * gradient) - 2 * heads * gradient
+    moved = 2 * (heads + key_heads) * (1 + 2 * gradient)
     return Work(flops, float(batch * length * size * moved * dtype.itemsize), dtype.name)
 
 

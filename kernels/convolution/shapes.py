@@ -15,12 +15,12 @@ def case(
     x = jax.ShapeDtypeStruct((batch, side, side, channels), "float32")
     kernel = jax.ShapeDtypeStruct((3, 3, channels, outputs), "float32")
     once = 2.0 * batch * out**2 * outputs * 9 * channels
-    moved = x.size + kernel.size + batch * out**2 * outputs
+    moved = (1 + 2 * gradient) * (x.size + kernel.size) + (1 + gradient) * batch * out**2 * outputs
     return Case(
         conv3x3,
         (x, kernel),
         # The backward pass reads the output's gradient, x and the kernel, and writes the last two.
-        Work((1 + 2 * gradient) * once, 4.0 * moved * (1 + 2 * gradient)),
+        Work((1 + 2 * gradient) * once, 4.0 * moved),
         {"stride": stride},
         gradient=(0, 1) if gradient else (),
     )

@@ -10,7 +10,7 @@ import pytest
 from kernels import report
 from kernels.compilers import missing
 from kernels.dispatch import MADE_FOR
-from kernels.profile import hand_written, kernel_names
+from kernels.profile import cases_of, hand_written, kernel_names
 from kernels.targets import TARGETS
 
 ROWS = report.read()
@@ -46,6 +46,15 @@ def ours(kernel, target):
 
 def test_the_page_is_made_of_the_figures():
     assert report.PAGE.read_text() == report.page(ROWS)
+
+
+def test_work_and_floors_are_of_the_cases_as_they_stand():
+    for row in ROWS:
+        case = cases_of(row["kernel"], on_cpu=row["target"] == "cpu")[row["case"]]
+        assert (row["flops"], row["bytes"]) == (case.work.flops, case.work.bytes)
+        if "device" not in row:
+            seconds, wall = case.work.floor(TARGETS[row["target"]])
+            assert (row["floor_ms"], row["wall"]) == (1000 * seconds, wall)
 
 
 def test_renewed_rows_take_the_olds_place(monkeypatch, tmp_path):
