@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from papers import ledger
-from papers.dirac_gan import claims as dirac
 from papers.gan import claims as gan
 from papers.pacgan import claims as pacgan
 from papers.pacgan import protocol
@@ -18,42 +17,46 @@ from research.methods import gan as method
 from research.methods.gan_losses import saturating
 from research.training.method import play
 from research.training.state import sha256
-
-
-def verdict(module, claim_id):
-    """The verdict on a measurement of one seed."""
-    (claim,) = (claim for claim in module.CLAIMS if claim.id == claim_id)
-    claim = dataclasses.replace(claim, seeds=1)
-    return ledger.judge(claim, [claim.measure(0)]).name
+from tests.papers.verdicts import verdict
 
 
 def test_a_discriminator_that_takes_fakes_for_real(monkeypatch):
-    assert verdict(gan, "gan.optimum") == "REPRODUCED"
+    assert verdict("gan.optimum") == "REPRODUCED"
     swapped = saturating()._replace(real=saturating().fake, fake=saturating().real)
     monkeypatch.setattr(gan, "saturating", lambda: swapped)
-    assert verdict(gan, "gan.optimum") == "FAILED"
+    assert verdict("gan.optimum") == "FAILED"
 
 
 def test_a_generator_loss_that_saturates(monkeypatch):
-    assert verdict(gan, "gan.non_saturating") == "REPRODUCED"
+    assert verdict("gan.non_saturating") == "REPRODUCED"
     monkeypatch.setattr(gan, "non_saturating", saturating)
-    assert verdict(gan, "gan.non_saturating") == "FAILED"
+    assert verdict("gan.non_saturating") == "FAILED"
 
 
 def test_a_penalty_on_the_squared_norm(monkeypatch):
-    assert verdict(wgan_gp, "wgan_gp.linear") == "REPRODUCED"
+    assert verdict("wgan_gp.linear") == "REPRODUCED"
 
     def wrong(score, real, fake, rng):
         norms = jnp.sum(wgan_gp.gradients(score, real) ** 2, axis=1)
         return jnp.mean((norms - 1) ** 2)
 
     monkeypatch.setattr(wgan_gp, "gradient_penalty", wrong)
-    assert verdict(wgan_gp, "wgan_gp.linear") == "FAILED"
+    assert verdict("wgan_gp.linear") == "FAILED"
 
 
-def test_a_critic_that_has_not_learned(monkeypatch):
-    monkeypatch.setattr(wgan_gp, "STEPS", 5)
-    assert verdict(wgan_gp, "wgan_gp.critic") == "FAILED"
+@pytest.fixture
+def fewer_points(monkeypatch):
+    """Points that critics learn in fewer steps, neither kept from before nor for later."""
+    monkeypatch.setattr(wgan_gp, "POINTS", 128)
+    wgan_gp.samples.cache_clear()
+    yield
+    wgan_gp.samples.cache_clear()
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(2000, "DIRECTION HOLDS"), (5, "FAILED")])
+def test_a_critic_that_has_not_learned(monkeypatch, fewer_points, steps, expected):
+    monkeypatch.setattr(wgan_gp, "STEPS", steps)
+    assert verdict("wgan_gp.critic") == expected
 
 
 def test_exact_transport_of_a_shift():
@@ -81,20 +84,20 @@ def by_turns(objectives, state, batch, rng):
 )
 def test_a_wrong_game_has_other_eigenvalues(monkeypatch, name, wrong):
     monkeypatch.setattr(method, name, wrong)
-    assert verdict(dirac, "dirac_gan.eigenvalues") == "FAILED"
+    assert verdict("dirac_gan.eigenvalues") == "FAILED"
 
 
 original_r1 = method.r1
 
 
 def test_the_games_as_they_are():
-    assert verdict(dirac, "dirac_gan.eigenvalues") == "REPRODUCED"
-    assert verdict(dirac, "dirac_gan.convergence") == "REPRODUCED"
+    assert verdict("dirac_gan.eigenvalues") == "REPRODUCED"
+    assert verdict("dirac_gan.convergence") == "REPRODUCED"
 
 
 def test_a_regularizer_that_does_nothing_does_not_converge(monkeypatch):
     monkeypatch.setattr(method, "r1", lambda score, real: 0.0)
-    assert verdict(dirac, "dirac_gan.convergence") == "FAILED"
+    assert verdict("dirac_gan.convergence") == "FAILED"
 
 
 @pytest.fixture

@@ -1,20 +1,10 @@
 """An attention that isn't exact fails the claim, and so does one that keeps the whole matrix."""
 
-import dataclasses
-
 import pytest
 
 from kernels.attention import xla
-from papers import ledger
 from papers.flash_attention import claims as flash
-
-ALL = {claim.id: claim for claim in flash.CLAIMS}
-
-
-def verdict(claim_id):
-    """The verdict on a measurement of one seed."""
-    claim = dataclasses.replace(ALL[claim_id], seeds=1)
-    return ledger.judge(claim, [claim.measure(0)]).name
+from tests.papers.verdicts import verdict
 
 
 def without_rescaling(part, plan, settings, carry, i, j, masked):

@@ -16,14 +16,7 @@ from papers.pacgan import claims as pacgan
 from papers.repaint import claims as repaint
 from papers.scaling_laws import claims as scaling
 from papers.vdm import claims as vdm
-
-ALL = {claim.id: claim for claim in ledger.claims()}
-
-
-def verdict(claim_id):
-    """The verdict on a measurement of one seed."""
-    claim = dataclasses.replace(ALL[claim_id], seeds=1)
-    return ledger.judge(claim, [claim.measure(0)]).name
+from tests.papers.verdicts import ALL, verdict
 
 
 def with_beta(schedule):
@@ -58,12 +51,14 @@ def test_a_wrong_weight_of_the_bound(monkeypatch):
     def wrong(*arguments, variance, **options):
         return original(*arguments, variance="beta_tilde", **options)
 
+    assert verdict("ddpm.simple_gradient") == "REPRODUCED"
     original = ddpm.bound_term
     monkeypatch.setattr(ddpm, "bound_term", wrong)
     assert verdict("ddpm.simple_gradient") == "FAILED"
 
 
 def test_ddim_that_ignores_eta(monkeypatch):
+    assert verdict("ddim.eta_one") == "REPRODUCED"
     original = ddim.ddim
     wrong = lambda *arguments, eta: original(*arguments, eta=0.0)  # noqa: E731
     monkeypatch.setattr(ddim, "ddim", wrong)
@@ -71,19 +66,28 @@ def test_ddim_that_ignores_eta(monkeypatch):
 
 
 def test_ddim_that_is_never_deterministic(monkeypatch):
+    assert verdict("ddim.ode") == "REPRODUCED"
     original = ddim.ddim
     wrong = lambda *arguments, eta: original(*arguments, eta=max(eta, 0.1))  # noqa: E731
     monkeypatch.setattr(ddim, "ddim", wrong)
     assert verdict("ddim.ode") == "FAILED"
 
 
-def test_a_solver_of_first_order(monkeypatch):
+@pytest.fixture
+def fewer_steps(monkeypatch):
+    """Errors of fewer steps, neither kept from before nor for later."""
     monkeypatch.setattr(edm, "REFERENCE_STEPS", 2048)
     monkeypatch.setattr(edm, "STEPS", (256, 512))
     edm.errors.cache_clear()
+    yield
+    edm.errors.cache_clear()
+
+
+def test_a_solver_of_first_order(monkeypatch, fewer_steps):
+    assert verdict("edm.order") == "REPRODUCED"
+    edm.errors.cache_clear()
     monkeypatch.setattr(edm, "heun", lambda *arguments: edm.euler(*arguments[:3]))
     assert verdict("edm.order") == "FAILED"
-    edm.errors.cache_clear()
 
 
 def test_preconditioning_left_out(monkeypatch):
@@ -114,6 +118,7 @@ def test_a_bound_without_the_schedules_slope(monkeypatch):
 
         return original(denoise, x0, rng, log_snr=constant_slope, terms=terms)
 
+    assert verdict("vdm.interior") == "REPRODUCED"
     original = vdm.continuous_diffusion_loss
     monkeypatch.setattr(vdm, "continuous_diffusion_loss", wrong)
     assert verdict("vdm.interior") == "FAILED"
@@ -121,7 +126,7 @@ def test_a_bound_without_the_schedules_slope(monkeypatch):
 
 def test_inpainting_without_resampling(monkeypatch):
     monkeypatch.setattr(repaint, "COUNT", 1000)
-    monkeypatch.setattr(repaint, "STEPS", 50)
+    assert verdict("repaint.conditional") == "REPRODUCED"
     original = repaint.repaint
 
     def wrong(*arguments, resamples, **options):

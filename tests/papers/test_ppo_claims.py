@@ -1,20 +1,11 @@
 """Wrong surrogates, advantages and returns fail PPO's claims."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import pytest
 
 from papers import ledger
 from papers.ppo import claims as ppo
-
-ALL = {claim.id: claim for claim in ppo.CLAIMS}
-
-
-def verdict(claim_id):
-    """The verdict on a measurement of one seed."""
-    claim = dataclasses.replace(ALL[claim_id], seeds=1)
-    return ledger.judge(claim, [claim.measure(0)]).name
+from tests.papers.verdicts import ALL, verdict
 
 
 def test_advantages_without_lambda(monkeypatch):
