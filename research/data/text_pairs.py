@@ -8,6 +8,7 @@ from research.data import package_index, wordnet
 from research.data.corpora import Part, hashed, held_out
 from research.errors import InputError, nearest
 
+RUN = 8  # words: what a package's sisters and versions have in common, and a language has not
 WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")  # a line of a list is indented
 
 
@@ -16,7 +17,7 @@ def pairs(name: str, split: str) -> Part[tuple[str, str]]:
 
     `debian_descriptions`: long -> short description of a package, split by source package;
     `glosses`: "word, noun" -> WordNet's definition, split by word. `corpora.held_out` chooses.
-    A text of the training inputs is no input of the test split.
+    An input half or more of whose runs of `RUN` words are in training inputs is no test.
 
     Raises:
       InputError: there is no such set or split, or it cannot be had.
@@ -25,12 +26,22 @@ def pairs(name: str, split: str) -> Part[tuple[str, str]]:
         raise InputError(f"{name} has no split {split!r}; {nearest(split, ('train', 'test'))}")
     rows = PAIRS[name]()
     test = held_out(group for group, *_ in rows)
-    trained = {text for group, text, _ in rows if group not in test}
+    trained = [(text, short) for group, text, short in rows if group not in test]
     if split == "train":
-        return hashed([(text, short) for group, text, short in rows if group not in test])
-    return hashed(
-        [(text, short) for group, text, short in rows if group in test and text not in trained]
-    )
+        return hashed(trained)
+    seen = set(itertools.chain.from_iterable(runs(text) for text, _ in trained))
+
+    def is_new(text: str) -> bool:
+        found = runs(text)
+        return len(found & seen) < len(found) / 2
+
+    return hashed([(text, short) for group, text, short in rows if group in test and is_new(text)])
+
+
+def runs(text: str) -> set[str]:
+    """Each `RUN` words that follow one another in a text; a shorter text is one run."""
+    words = text.split()
+    return {" ".join(words[i : i + RUN]) for i in range(max(1, len(words) - RUN + 1))}
 
 
 def texts(name: str) -> Part[str]:

@@ -106,6 +106,17 @@ def test_a_text_of_training_is_no_question_of_the_test(few_pairs, monkeypatch):
     assert len(test) == 4
 
 
+def test_a_near_copy_of_a_training_text_is_no_test(monkeypatch):
+    """Eighteen words have 11 runs of eight: an end of 13 in common is 6 of them, of 12 it is 5."""
+    words = [f"word{i}" for i in range(18)]
+    near = ["other"] * 5 + words[5:]
+    far = ["other"] * 6 + words[6:]
+    rows = [(name, " ".join(text), "") for name, text in (("a", words), ("b", near), ("b", far))]
+    monkeypatch.setitem(text_pairs.PAIRS, "glosses", lambda: rows)
+    monkeypatch.setattr(text_pairs, "held_out", lambda names: {"b"})
+    assert [text for text, _ in text_pairs.pairs("glosses", "test").read()] == [" ".join(far)]
+
+
 def test_pairs_are_ended_and_filled_up(few_pairs):
     options = {"tokenizer": "char", "input_length": 24, "target_length": 12}
     train = datasets.load("glosses", "train", **options)
