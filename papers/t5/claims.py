@@ -146,9 +146,9 @@ CLAIMS = [
         source="sections 2.1 and 2.4",
         figure="ROUGE-L 38.9 on CNN/Daily Mail after pretraining, baseline of table 1 [M]",
         kind="direction",
-        protocol="Debian's package descriptions, long to short, split by source package, without "
-        "test texts half of whose runs of 8 words are in training; no pretraining, copying from the input as See et al. have it; ROUGE-L F1 of "
-        f"{COUNT} test examples, 4 beams.",
+        protocol="Debian's package descriptions, long to short, split by source package; tests of "
+        "which half of the runs of 8 words are in training are left out; no pretraining, copying "
+        f"from the input as See et al. have it; ROUGE-L F1 of {COUNT} test examples, 4 beams.",
         measure=measure_summaries,
         rules=[
             ordered("rougeL_lead_words", "rougeL_ours"),
