@@ -60,6 +60,12 @@ def labels_to_draw(
     return drawn_labels(labels, count=count, num_classes=num_classes, has_null=True)
 
 
+def check_label_dropout(probability: float) -> None:
+    """Raises InputError unless it is a probability."""
+    if not 0 <= probability <= 1:
+        raise InputError(f"label_dropout is {probability}; it must be in [0, 1]")
+
+
 def training_labels(
     batch: Any, rng: Rng, *, num_classes: int, label_dropout: float
 ) -> Int[Array, " B"] | None:

@@ -10,7 +10,12 @@ from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
 from research.errors import InputError, check_least, nearest
-from research.methods.denoising import labels_to_draw, solver_named, training_labels
+from research.methods.denoising import (
+    check_label_dropout,
+    labels_to_draw,
+    solver_named,
+    training_labels,
+)
 from research.methods.diffusion_losses import (
     LEARNED_VARIANCE,
     LOSSES,
@@ -65,6 +70,7 @@ class Diffusion(Method):
         one_of("loss", loss, LOSSES)
         one_of("bound_variance", bound_variance, ("beta", "beta_tilde"))
         check_least(1, timesteps=timesteps, bound_terms=bound_terms)
+        check_label_dropout(label_dropout)
         self.network, self.optimizer = network, optimizer
         self.image_shape, self.levels = tuple(image_shape), levels
         self.schedule, self.timesteps = SCHEDULES[schedule](timesteps), timesteps

@@ -9,8 +9,13 @@ import optax
 from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
-from research.errors import check_least
-from research.methods.denoising import labels_to_draw, solver_named, training_labels
+from research.errors import InputError, check_least
+from research.methods.denoising import (
+    check_label_dropout,
+    labels_to_draw,
+    solver_named,
+    training_labels,
+)
 from research.methods.variational_bound import aligned
 from research.sampling.denoisers import Denoiser, Prediction, clipped
 from research.sampling.guidance import guided
@@ -44,6 +49,9 @@ class EDM(Method):
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
     ):
+        if not 0 < sigma_min < sigma_max:
+            raise InputError(f"sigma_min={sigma_min} must be in (0, sigma_max={sigma_max})")
+        check_label_dropout(label_dropout)
         self.network, self.optimizer = network, optimizer
         self.image_shape, self.levels = tuple(image_shape), levels
         self.num_classes, self.label_dropout = num_classes, label_dropout
@@ -52,8 +60,15 @@ class EDM(Method):
         self._draw = jax.jit(self.draw, static_argnames=("count", "solver", "steps", "eta"))
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        """Fresh parameters; raises InputError unless the network's output is an image."""
         images = jnp.zeros((1, *self.image_shape))
-        return {"model": self.network.init(rng, images, jnp.zeros(1))["params"]}
+        output, variables = self.network.init_with_output(rng, images, jnp.zeros(1))
+        if output.shape != images.shape:
+            raise InputError(
+                f"edm needs a network of {self.image_shape[-1]} output channels, not "
+                f"{output.shape[-1]}: set its out_factor to 1"
+            )
+        return {"model": variables["params"]}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct, traverse_util
 
 from research.data.examples import Dataset
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.training.method import (
     Aux,
     LatentVariable,
@@ -69,8 +69,7 @@ class LoRA(Method):
         adapted: str | None = r"kernel$",
         trained: str | None = None,
     ):
-        if rank < 1:
-            raise InputError(f"lora.rank={rank} is too small: it is 1 or more")
+        check_least(1, **{"lora.rank": rank})
         self.method = method
         self.alarms = method.alarms
         self.rank = rank
@@ -159,7 +158,7 @@ def split(
     Raises:
       InputError: a pattern matches nothing, or what is to be adapted is no kernel.
     """
-    base = traverse_util.flatten_dict(params)
+    base = traverse_util.flatten_dict(params, keep_empty_nodes=True)
     adapters: dict[tuple[str, ...], Any] = {
         path: base.pop(path) for path in matched(params, trained, "trained")
     }
@@ -194,7 +193,7 @@ def matched(params: Params, pattern: str | None, option: str) -> list[tuple[str,
 
 def merge(base: Params, adapters: Params, *, scale: float) -> Params:
     """The weights W + scale A B, and those trained whole, in the tree that was split."""
-    merged = traverse_util.flatten_dict(base)
+    merged = traverse_util.flatten_dict(base, keep_empty_nodes=True)
     for path, own in traverse_util.flatten_dict(adapters).items():
         if isinstance(own, Factors):
             product = jnp.matmul(own.a, own.b, precision=jax.lax.Precision.HIGHEST)

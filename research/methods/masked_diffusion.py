@@ -54,6 +54,7 @@ class MaskedDiffusion(TextWriter):
         self.length = length
         self.bytes_per_token = bytes_per_token
         self.evaluation_times = evaluation_times
+        self._draw = jax.jit(self.draw, static_argnames="steps")
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
         return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
@@ -135,12 +136,16 @@ class MaskedDiffusion(TextWriter):
         check_least(1, steps=steps)
         tokens = np.full((count, self.length), self.tokenizer.mask, np.int32)
         tokens[:, : len(given)] = given
-        params = averaged(state, "model")
-        mask = self.tokenizer.mask
-        draw = jax.jit(
-            lambda tokens, rng: unmasked(
-                lambda seen: self.log_probs(params, seen), tokens, rng, mask=mask, steps=steps
-            )
-        )
-        texts = [self.tokenizer.decode(row) for row in np.asarray(draw(jnp.asarray(tokens), rng))]
+        told = self._draw(averaged(state, "model"), jnp.asarray(tokens), rng, steps=steps)
+        texts = [self.tokenizer.decode(row) for row in np.asarray(told)]
         return {"texts": np.array(texts, object)}
+
+    def draw(
+        self, params: Params, tokens_BxT: Int[Array, "B T"], rng: Rng, *, steps: int
+    ) -> Int[Array, "B T"]:
+        """The tokens with every mask told."""
+
+        def log_probs(seen: Array) -> Array:
+            return self.log_probs(params, seen)
+
+        return unmasked(log_probs, tokens_BxT, rng, mask=self.tokenizer.mask, steps=steps)

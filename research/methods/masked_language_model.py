@@ -62,6 +62,7 @@ class MaskedLanguageModel(TextWriter):
         self.tokenizer = tokenizer
         self.length = length
         self.chosen = chosen_of(length, share=share)
+        self._surest = jax.jit(self.surest)
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
         return {"model": initial(self.network, rng, jnp.zeros((1, 1), jnp.int32))}
@@ -147,25 +148,21 @@ class MaskedLanguageModel(TextWriter):
 
     def filled(self, params: Params, fields: Batch) -> np.ndarray:
         """Rows of which every masked place is told, the surest first."""
-        around = fields["positions"], fields["segments"]
-
-        @jax.jit
-        def surest(rows_BxT: Array) -> Array:
-            hidden = self.network.apply({"params": params}, rows_BxT, *around)
-            logits = self.network.apply({"params": params}, hidden, method="logits")
-            probs = jax.nn.softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
-            sure_BxT = jnp.where(rows_BxT == self.tokenizer.mask, jnp.max(probs, axis=-1), -1)
-            place_B, row_B = jnp.argmax(sure_BxT, axis=1), jnp.arange(len(rows_BxT))
-            told_B = jnp.argmax(probs[row_B, place_B], axis=-1)
-            more_B = sure_BxT[row_B, place_B] > 0
-            return rows_BxT.at[row_B, place_B].set(
-                jnp.where(more_B, told_B, rows_BxT[row_B, place_B])
-            )
-
-        now = fields["tokens"]
+        now, around = fields["tokens"], (fields["positions"], fields["segments"])
         for _ in range(int((now == self.tokenizer.mask).sum(axis=1).max())):
-            now = surest(now)
+            now = self._surest(params, now, *around)
         return np.asarray(now)
+
+    def surest(self, params: Params, rows_BxT: Array, *around: Array) -> Array:
+        """Rows with the surest of their masked places told, among `positions` and `segments`."""
+        hidden = self.network.apply({"params": params}, rows_BxT, *around)
+        logits = self.network.apply({"params": params}, hidden, method="logits")
+        probs = jax.nn.softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
+        sure_BxT = jnp.where(rows_BxT == self.tokenizer.mask, jnp.max(probs, axis=-1), -1)
+        place_B, row_B = jnp.argmax(sure_BxT, axis=1), jnp.arange(len(rows_BxT))
+        told_B = jnp.argmax(probs[row_B, place_B], axis=-1)
+        more_B = sure_BxT[row_B, place_B] > 0
+        return rows_BxT.at[row_B, place_B].set(jnp.where(more_B, told_B, rows_BxT[row_B, place_B]))
 
     def framed(self, prompt: str) -> np.ndarray:
         """The prompt's tokens, a mask for each `<mask>`."""

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from research.data.tokenizers import Tokenizer
+from research.errors import check_least
 from research.methods.decoders import rewound, taken
 from research.methods.writing import BLOCK, SETTINGS, continued, gathered, pattern, shown
 from research.networks.encoder_decoder import Reading, Source
@@ -204,6 +205,8 @@ class SequenceToSequence(TextWriter):
         params = unrolled(averaged(state, "model"))
         source = remembered(self.network, params, *padded(inputs, self.network.input_length))
         room = self.network.target_length - 1
+        if new_tokens is not None:
+            check_least(1, new_tokens=new_tokens)
         now = room if new_tokens is None else min(new_tokens, room)
         asked: dict[str, Any] = dict(new_tokens=now, strategy=strategy, end=end, **settings)
         given = {"params": params, "source": source}

@@ -57,6 +57,8 @@ class VAE(LatentVariable):
         if bound not in BOUNDS:
             raise InputError(f"no bound {bound!r}; {nearest(bound, BOUNDS)}")
         check_least(1, k=k, evaluation_samples=evaluation_samples)
+        if sorted(networks) != ["decoder", "encoder"]:
+            raise InputError(f"network has {', '.join(networks)}; allowed: encoder, decoder")
         self.encoder, self.decoder = networks["encoder"], networks["decoder"]
         self.optimizer = optimizer
         self.image_shape = tuple(image_shape)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.evaluation.word_vectors import neighbours as nearest
 from research.training.method import Aux, Method, Objective
 from research.training.optimizers import averaged
@@ -117,6 +117,7 @@ class SkipGram(WordEmbeddings):
         noise_power: float = 0.75,
     ):
         super().__init__(network=network, optimizer=optimizer, tokenizer=tokenizer, counts=counts)
+        check_least(1, negatives=negatives)
         self.negatives = negatives
         weight = self.counts.astype(np.float64) ** noise_power * (self.counts > 0)
         self.noise = weight / weight.sum()

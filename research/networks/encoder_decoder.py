@@ -85,7 +85,8 @@ class EncoderDecoder(nn.Module):
         normal = nn.initializers.normal(0.02)
         table = self.param("tokens", normal, (self.vocabulary, self.width))
         self.token_table = table
-        self.encoder = self.transformer(self.input_length, table=table, causal=False)
+        # An encoder has no logits: tied, it makes no kernel for them.
+        self.encoder = self.transformer(self.input_length, table=table, causal=False, tied=True)
         self.decoder = self.transformer(self.target_length, table=table, cross=True)
         if self.copies:
             dtype = self.product_dtype or self.dtype
@@ -152,7 +153,8 @@ class EncoderDecoder(nn.Module):
             return generated
         hits_BxTxS = targets[..., None] == source.tokens_BxS[:, None]
         copied = jnp.sum(self.copy_weights(hidden, tokens, source) * hits_BxTxS, axis=-1)
-        return mixture(self.generates(hidden)[..., 0], generated, copied)
+        gate = self.generates(hidden.astype(jnp.float32))[..., 0]
+        return mixture(gate, generated, copied)
 
     def with_copies(self, hidden: Any, tokens: Any, source: Source) -> Any:
         """Hidden states beside g's logit and the chance of each token to be what is copied."""
@@ -160,6 +162,7 @@ class EncoderDecoder(nn.Module):
             return hidden
         weights_BxTxS = self.copy_weights(hidden, tokens, source)
         chances_BxTxV = by_token(weights_BxTxS, source.tokens_BxS, vocabulary=self.vocabulary)
+        hidden = hidden.astype(jnp.float32)
         return jnp.concatenate([hidden, self.generates(hidden), chances_BxTxV], axis=-1)
 
     def copy_weights(self, hidden: Any, tokens: Any, source: Source) -> Float[Array, "B T S"]:
@@ -196,8 +199,10 @@ def mixture(gate: Array, generated: Array, copied: Array) -> Array:
 def copy_weights(
     queries: Float[Array, "B T D"], keys: Float[Array, "B S D"], lengths: Int[Array, " B"]
 ) -> Float[Array, "B T S"]:
-    """softmax(q.k / sqrt(D)) over the keys within the length."""
-    scores_BxTxS = jnp.einsum("btd,bsd->bts", queries, keys) / math.sqrt(queries.shape[-1])
+    """softmax(q.k / sqrt(D)) over the keys within the length, float32."""
+    scores_BxTxS = jnp.einsum(
+        "btd,bsd->bts", queries, keys, preferred_element_type=jnp.float32
+    ) / math.sqrt(queries.shape[-1])
     seen_Bx1xS = (jnp.arange(keys.shape[1]) < lengths[:, None])[:, None]
     return jax.nn.softmax(jnp.where(seen_Bx1xS, scores_BxTxS, -jnp.inf))
 

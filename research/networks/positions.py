@@ -44,7 +44,8 @@ def relative_buckets(
     """The bucket of key position - query position: exact when near, by its logarithm further on.
 
     All distances of `furthest` or more share the last bucket. Without `causal` the keys after the
-    query have the upper half of the buckets. T5 (1910.10683), section 2.1.
+    query have the upper half of the buckets. T5 (1910.10683), section 2.1. Raises InputError where
+    no distance has a bucket of its own, or all have.
     """
     first = jnp.zeros_like(distance)
     if not causal:
@@ -52,6 +53,11 @@ def relative_buckets(
         first = jnp.where(distance > 0, buckets, 0)
     back = jnp.maximum(-distance, 0) if causal else jnp.abs(distance)
     exact = buckets // 2
+    if not 1 <= exact < furthest:
+        raise InputError(
+            f"{exact} buckets of exact distances must be 1 at least and fewer than furthest, "
+            f"{furthest}: set relative_buckets and relative_furthest"
+        )
     # The logarithm of 0 is not chosen, but its gradient and its cast must be finite.
     ratio = jnp.log(jnp.maximum(back, 1) / exact) / math.log(furthest / exact)
     far = exact + (ratio * (buckets - exact)).astype(distance.dtype)

@@ -1,6 +1,7 @@
 """The transformer: one network for decoders, encoders and the two together."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -100,6 +101,15 @@ class Transformer(nn.Module):
                 f"no positions {self.positions!r}; {nearest(self.positions, POSITIONS)}"
             )
         check_least(1, width=self.width, heads=self.heads)
+        if self.heads % (self.kv_heads or self.heads):
+            raise InputError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}")
+        if not self.head_size and self.width < self.heads:
+            raise InputError(f"width={self.width} has no channel for each of {self.heads} heads")
+        if self.tied and self.outputs not in (None, self.vocabulary):
+            raise InputError(
+                f"network.tied takes the tokens' embeddings for logits: {self.outputs} outputs "
+                "need tied=False"
+            )
         normal = nn.initializers.normal(0.02)
         read, written = self.vocabulary or self.channels, self.outputs or self.vocabulary
         self.token_table = self.table
@@ -259,10 +269,12 @@ class Transformer(nn.Module):
 
 
 def unrolled(params: Any) -> Any:
-    """Parameters of scanned layers as those of layers one by one; others as they are."""
-    if "blocks" not in params:
+    """Parameters of scanned layers, at any depth, as of layers one by one; others as they are."""
+    if not isinstance(params, Mapping):
         return params
-    stacked = params["blocks"]
-    count = len(jax.tree.leaves(stacked)[0])
-    blocks = {f"block{i}": jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)}
-    return {name: value for name, value in params.items() if name != "blocks"} | blocks
+    found = {name: unrolled(value) for name, value in params.items() if name != "blocks"}
+    if "blocks" in params:
+        stacked = params["blocks"]
+        for i in range(len(jax.tree.leaves(stacked)[0])):
+            found[f"block{i}"] = jax.tree.map(lambda x, i=i: x[i], stacked)
+    return found

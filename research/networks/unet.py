@@ -141,7 +141,8 @@ class ResidualBlock(nn.Module):
 class SelfAttention(nn.Module):
     """Self-attention over all pixels, plus the input.
 
-    Raises InputError unless heads of `head_channels` divide the channels.
+    Of fewer than two heads' channels all are one head's. Raises InputError where heads of
+    `head_channels` don't divide them.
     """
 
     head_channels: int
@@ -151,7 +152,7 @@ class SelfAttention(nn.Module):
     def __call__(self, x_BxHxWxC: Array) -> Array:
         batch, height, width, channels = x_BxHxWxC.shape
         heads = max(1, channels // self.head_channels)
-        if channels % heads:
+        if heads > 1 and channels != heads * self.head_channels:
             raise InputError(
                 f"UNet: {channels} channels can't be shared by {heads} heads of "
                 f"{self.head_channels} (head_channels)"

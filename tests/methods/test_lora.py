@@ -156,20 +156,34 @@ def test_it_is_what_its_method_is(name, kinds):
     assert {k for k in (TextWriter, TextRanker, LatentVariable) if isinstance(method, k)} == kinds
 
 
+def test_a_group_of_no_parameters_stays():
+    """A Bernoulli likelihood has none."""
+    config = load_config("configs/vae.py:mnist_debug")
+    config.lora = ConfigDict(dict(rank=2))
+    experiment = build(config)
+    method, batch = experiment.method, experiment.example()
+    state = jax.jit(method.init)(jax.random.key(0), batch)
+    state, metrics = jax.jit(method.step)(state, batch, jax.random.key(1))
+    assert np.isfinite(metrics["adapters/loss"])
+    assert method.merged(state).params["model"]["likelihood"] == {}
+
+
 def test_adapted_texts_are_written_ranked_and_streamed_as_by_the_merged_model():
     config = load_config("configs/gpt.py:shakespeare_char_debug")
     config.lora = ConfigDict(dict(rank=2, adapted="qkv/kernel$"))
     experiment = build(config)
     method, inner = experiment.method, experiment.method.method
     state = jax.jit(method.init)(jax.random.key(0), experiment.example())
-    adapters = jax.tree.map(lambda x: x + 1, state.opt_state["adapters"])
-    state = dataclasses.replace(state, opt_state={"adapters": adapters})
+    adapters = drawn(state.params["adapters"])
+    state = dataclasses.replace(state, params=state.params | {"adapters": adapters})
     merged, rng = method.merged(state), jax.random.key(1)
     asked = dict(prompt="to be", new_tokens=8, strategy="greedy")
     assert "".join(method.stream(state, rng, **asked)) == "".join(
         inner.stream(merged, rng, **asked)
     )
+    base = dataclasses.replace(merged, params={"model": state.params["base"]})
     texts = [("to be", " or not")]
+    assert inner.log_likelihoods(base, texts) != inner.log_likelihoods(merged, texts)
     assert method.log_likelihoods(state, texts) == inner.log_likelihoods(merged, texts)
 
 
@@ -193,7 +207,7 @@ def test_a_method_of_several_players():
         (dict(adapted="qvk"), "lora.adapted='qvk' matches no parameter; there are encoder/block0"),
         (dict(adapted="qkv/bias"), "qkv/bias, which is no kernel"),
         (dict(adapted="kernel$", trained="^head"), "head/kernel matches both"),
-        (dict(rank=0), "lora.rank=0 is too small"),
+        (dict(rank=0), "lora.rank is 0; 1 is the least"),
     ],
 )
 def test_bad_input(options, message):

@@ -1,5 +1,6 @@
 """Masked diffusion: of a known distribution the bound is its entropy, and its draws are exact."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -101,6 +102,16 @@ def test_a_prompt_stays_and_no_mask_is_left():
         method(packed=True)
     with pytest.raises(InputError, match="steps is 0"):
         model.sample(state, jax.random.key(1), count=1, steps=0)
+
+
+def test_drawing_is_compiled_once_for_all_weights(monkeypatch):
+    model = method()
+    state = model.init(jax.random.key(0), {"tokens": jnp.zeros((1, LENGTH + 1), jnp.int32)})
+    drawn = model.sample(state, jax.random.key(1), count=8)["texts"].tolist()
+    monkeypatch.setattr(model, "log_probs", None)
+    other = dataclasses.replace(state, params=jax.tree.map(lambda x: -9 * x, state.params))
+    assert model.sample(state, jax.random.key(1), count=8)["texts"].tolist() == drawn
+    assert model.sample(other, jax.random.key(1), count=8)["texts"].tolist() != drawn
 
 
 def test_it_learns():

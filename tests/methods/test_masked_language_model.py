@@ -1,5 +1,6 @@
 """BERT's masked language model: what is hidden, what is told, and that it looks to both sides."""
 
+import dataclasses
 import re
 
 import jax
@@ -118,6 +119,16 @@ def test_it_looks_to_both_sides(learned):
     }.items():
         assert model.sample(state, jax.random.key(0), prompt=prompt, **given)["texts"][0] == told
         assert "".join(model.stream(state, jax.random.key(0), prompt=prompt, batch=None)) == told
+
+
+def test_filling_is_compiled_once_for_all_weights(learned, monkeypatch):
+    model, state = learned
+    given = dict(count=1, batch=None, prompt="not to <mask>e, that is")
+    told = model.sample(state, jax.random.key(0), **given)["texts"][0]
+    monkeypatch.setattr(model, "network", None)
+    other = dataclasses.replace(state, params=jax.tree.map(lambda x: -x, state.params))
+    assert model.sample(state, jax.random.key(0), **given)["texts"][0] == told
+    assert model.sample(other, jax.random.key(0), **given)["texts"][0] != told
 
 
 def test_test_texts_are_hidden_and_told_again(learned):

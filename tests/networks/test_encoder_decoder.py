@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from research.networks.encoder_decoder import EncoderDecoder, by_token, copy_weights
+from research.networks.transformer import unrolled
 
 V, S, T = 13, 7, 6
 INPUTS = jax.random.randint(jax.random.key(0), (2, S), 0, V)
 LENGTHS = jnp.array([7, 4])
 TARGETS = jax.random.randint(jax.random.key(1), (2, T), 0, V)
 HURRY = {"xla_backend_optimization_level": 0}
-KINDS = {"t5": {}, "copying": dict(copies=True, positions="learned")}
+KINDS = {"t5": {}, "copying": dict(copies=True, positions="learned"), "untied": dict(tied=False)}
 
 
 def through(net, inputs, lengths, targets):
@@ -120,3 +121,40 @@ def test_weights_of_a_token_add_up_and_padding_has_none():
     summed = by_token(weights, INPUTS, vocabulary=V)
     one_hot = np.eye(V)[np.asarray(INPUTS)]
     np.testing.assert_allclose(summed, np.asarray(weights) @ one_hot, rtol=1e-5, atol=1e-7)
+
+
+def test_scanned_layers_are_layers_one_by_one():
+    net, params, apply = made("t5")
+    scanned = net.clone(scan=True)
+    init = functools.partial(scanned.init, method=through)
+    params = jax.jit(init)(jax.random.key(2), INPUTS, LENGTHS, TARGETS)["params"]
+    whole = jax.jit(functools.partial(scanned.apply, method=through), compiler_options=HURRY)
+    np.testing.assert_allclose(
+        apply({"params": unrolled(params)}, INPUTS, LENGTHS, TARGETS),
+        whole({"params": params}, INPUTS, LENGTHS, TARGETS),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_an_encoder_has_no_logits_of_its_own():
+    """All that is learned moves the likelihood."""
+    net, params, _ = made("untied")
+
+    def likelihood(params):
+        def total(net):
+            return net.log_likelihood(TARGETS, TARGETS, net.encode(INPUTS, LENGTHS)).sum()
+
+        return net.apply(params, method=total)
+
+    slopes = jax.jit(jax.grad(likelihood), compiler_options=HURRY)(params)
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(slopes))
+
+
+def test_copies_in_bfloat16_are_summed_in_float32():
+    net, params, apply = made("copying")
+    low = net.clone(dtype=jnp.bfloat16)
+    found = low.apply(params, INPUTS, LENGTHS, TARGETS, method=through)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(jnp.exp(found).sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(found, apply(params, INPUTS, LENGTHS, TARGETS), atol=0.2)

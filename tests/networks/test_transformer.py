@@ -204,6 +204,9 @@ def test_relative_buckets_are_t5s():
     np.testing.assert_array_equal(before, [0, 1, 7, 8, 31, 31, 31, 0, 0, 0])
     steps = relative_buckets(-jnp.arange(300), buckets=32, furthest=128, causal=True)
     assert np.all(np.diff(steps) >= 0) and set(np.asarray(steps).tolist()) == set(range(32))
+    for buckets, furthest in ((1, 128), (32, 16), (32, 8)):
+        with pytest.raises(InputError, match="buckets of exact distances"):
+            relative_buckets(distance, buckets=buckets, furthest=furthest, causal=True)
 
 
 BAD = {
@@ -211,6 +214,12 @@ BAD = {
     "no positions 'learnt'; nearest: learned": dict(positions="learnt"),
     "no norm 'batch'": dict(norm="batch"),
     "heads is 0; 1 is the least": dict(heads=0),
+    "kv_heads=3 does not divide heads=": dict(kv_heads=3),
+    "width=1 has no channel for each of": dict(width=1),
+    "20 outputs need tied=False": dict(outputs=20, tied=True),
+    "1 buckets of exact distances must be 1 at least": dict(
+        positions="relative", relative_buckets=2, relative_furthest=1
+    ),
     "no activation 'swigloo'; nearest: swiglu": dict(activation="swigloo"),
 }
 

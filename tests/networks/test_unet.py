@@ -39,8 +39,9 @@ def test_a_side_that_cannot_be_halved_is_named(side, patch_size):
         network.init(jax.random.key(0), jnp.zeros((1, side, side, 1)), jnp.zeros(1))
 
 
-def test_channels_that_heads_do_not_divide_are_named():
-    network = UNet(**FLAT | {"channels": 28, "head_channels": 8})
+@pytest.mark.parametrize("channels", [28, 20])
+def test_channels_that_heads_do_not_divide_are_named(channels):
+    network = UNet(**FLAT | {"channels": channels, "head_channels": 8})
     with pytest.raises(InputError, match=r"\d+ channels can't be shared by \d heads of 8"):
         network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
 

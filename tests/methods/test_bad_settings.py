@@ -1,0 +1,33 @@
+"""A setting that its method cannot work with is refused in one line, before the first step."""
+
+import pytest
+
+from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import build
+
+BAD = [
+    ("ddpm.py:digits", {"method.label_dropout": 10.0}, r"label_dropout is 10.0; .* in \[0, 1\]"),
+    ("edm.py:digits", {"method.label_dropout": -0.1}, r"label_dropout is -0.1; .* in \[0, 1\]"),
+    ("edm.py:digits", {"method.sigma_min": 0.0}, "sigma_min=0.0 must be in"),
+    ("edm.py:digits", {"method.sigma_min": 90.0}, r"sigma_min=90.0 must be in \(0, sigma_max=80"),
+    ("edm.py:digits", {"network.out_factor": 2}, "1 output channels, not 2: set its out_factor"),
+    ("word2vec.py:skipgram", {"method.negatives": 0}, "negatives is 0; 1 is the least"),
+    ("bert.py:shakespeare", {"network.kv_heads": 3}, "kv_heads=3 does not divide heads="),
+    ("in_context_regression.py:linear", {"network.tied": True}, "1 outputs need tied=False"),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "message"), BAD)
+def test_bad_settings(name, settings, message):
+    config = load_config(f"configs/{name}_debug")
+    config.update_from_flattened_dict(settings)
+    with pytest.raises(InputError, match=message):
+        build(config).layout()
+
+
+def test_roles_that_a_vae_does_not_have():
+    config = load_config("configs/vae.py:digits_debug")
+    config.network = {"critic": config.network.encoder, "decoder": config.network.decoder}
+    with pytest.raises(InputError, match="network has critic, decoder; allowed: encoder, decoder"):
+        build(config).layout()
