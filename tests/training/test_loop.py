@@ -154,6 +154,18 @@ def test_metrics_of_every_step_in_order(at_once):
     assert recorder.lines[1][1]["model/loss"] == logged[4]["model/loss"]
 
 
+@at_once
+def test_every_step_draws_its_own_numbers(at_once):
+    class Drawing(Regression):
+        def model_loss(self, params, state, batch, rng):
+            error, aux = super().model_loss(params, state, batch, rng)
+            return error, aux.replace(metrics={"drawn": jax.random.uniform(rng)})
+
+    recorder = Recorder()
+    fit(steps=7, method=Drawing(), steps_per_execution=at_once, writers=[recorder], log_every=1)
+    assert len({values["model/drawn"] for _, values in recorder.lines}) == 7
+
+
 def test_lines_of_one_execution_have_its_pace():
     recorder = Recorder()
     fit(steps=16, steps_per_execution=8, writers=[recorder], log_every=2)
