@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from research import experiment
 from research.configuration import load_config
 from research.data import datasets, pipelines
 from research.data.datasets import EpisodeSet
@@ -15,6 +16,7 @@ from research.data.examples import Dataset, InMemory
 from research.errors import InputError
 from research.experiment import build, by_role
 from research.training import execution
+from research.training.state import TrainState
 
 
 def name_of(config, section):
@@ -143,6 +145,24 @@ def test_a_small_set_is_kept_on_the_devices_by_several_steps_at_once(monkeypatch
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
     jax.tree.map(close, kept, streamed)
     jax.tree.map(close, kept, one_by_one)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_configs_seed_is_that_of_the_batches_and_of_the_training(seed, monkeypatch):
+    config = load_config("configs/vae.py:digits_debug")
+    config.seed = seed
+    made = build(config)
+    seen = {}
+
+    def train(method, stream, *, seed, **options):
+        seen.update(seed=seed, batch=next(stream))
+        return TrainState(0, {}, {}, {})
+
+    monkeypatch.setattr(experiment, "train", train)
+    made.train()
+    assert seen["seed"] == seed
+    own = pipelines.train_iterator(made.train_data, batch_size=made.batch_size, seed=seed)
+    np.testing.assert_array_equal(seen["batch"]["image"], next(own)["image"])
 
 
 def test_what_fits_on_a_device_is_counted_as_it_would_lie_there():

@@ -78,8 +78,11 @@ def kept():
     return examples, iter(grain.MapDataset.range(30).map(places).to_iter_dataset())
 
 
-def fit(*, steps, poison_at=None, on_devices=False, **kwargs):
-    """Trains the regression; `on_devices` keeps its examples there. The rest goes to the loop."""
+def fit(*, steps, seed=0, poison_at=None, on_devices=False, **kwargs):
+    """Trains the regression; `on_devices` keeps its examples there. The rest goes to the loop.
+
+    The examples are those of seed 0.
+    """
     stream = iterator(poison_at=poison_at)
     if on_devices:
         kwargs["examples"], stream = kept()
@@ -89,7 +92,7 @@ def fit(*, steps, poison_at=None, on_devices=False, **kwargs):
         stream,
         example=example,
         steps=steps,
-        seed=0,
+        seed=seed,
         mesh=kwargs.pop("mesh", None) or make_mesh(),
         **kwargs,
     )

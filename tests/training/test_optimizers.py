@@ -48,10 +48,27 @@ def test_adam_first_step_is_the_rate():
 
 
 def test_decay_reaches_kernels_only_and_is_decoupled():
-    chain = optimizer("adamw", learning_rate=0.1, weight_decay=0.5, total_steps=9)
+    """Of Adam's direction decay would be 1, whatever the weight decay."""
+    chain = optimizer("adamw", learning_rate=0.1, weight_decay=0.25, total_steps=9)
     params, _ = moved(chain, zeros)
-    np.testing.assert_allclose(params["dense"]["kernel"], 2 * (1 - 0.1 * 0.5), rtol=1e-6)
+    np.testing.assert_allclose(params["dense"]["kernel"], 2 * (1 - 0.1 * 0.25), rtol=1e-6)
     np.testing.assert_array_equal(params["dense"]["bias"], 2.0)
+
+
+def test_a_rate_by_name_scales_the_decay_too():
+    options = dict(learning_rate=0.1, weight_decay=0.25, total_steps=9)
+    params, _ = moved(optimizer("adamw", rates=[("kernel", 0.5)], **options), zeros)
+    np.testing.assert_allclose(params["dense"]["kernel"], 2 * (1 - 0.5 * 0.1 * 0.25), rtol=1e-6)
+
+
+def test_adam_has_its_own_decays_and_epsilon():
+    options = dict(b1=0.5, b2=0.6, eps=0.1)
+    chains = (
+        optimizer("adam", learning_rate=0.1, total_steps=9, **options),
+        optax.adam(0.1, **options),
+    )
+    (found, _), (expected, _) = (moved(chain, lambda p, step: p, steps=3) for chain in chains)
+    np.testing.assert_allclose(found["dense"]["bias"], expected["dense"]["bias"], rtol=1e-6)
 
 
 def test_rates_by_name():
@@ -66,6 +83,13 @@ def test_clipping_bounds_the_global_norm():
     params, _ = moved(chain, ones)
     moves = jax.tree.map(lambda new, old: new - old, params, PARAMS)
     np.testing.assert_allclose(optax.tree.norm(moves), 0.5, rtol=1e-5)
+
+
+def test_clipping_comes_before_the_direction():
+    """Adam's first step is the rate, of a gradient of any norm."""
+    chain = optimizer("adam", learning_rate=0.1, total_steps=9, clip_norm=0.01)
+    params, _ = moved(chain, ones)
+    np.testing.assert_allclose(params["dense"]["bias"], 1.9, rtol=1e-5)
 
 
 def test_accumulation_is_the_mean_gradient_and_counts_one_move():
@@ -106,6 +130,8 @@ def test_schedule_end_points():
     cosine = learning_rate_schedule("cosine", peak=2.0, warmup_steps=10, total_steps=110)
     assert [float(cosine(step)) for step in (0, 5, 10)] == [0.0, 1.0, 2.0]
     np.testing.assert_allclose([cosine(60), cosine(110)], [1.0, 0.0], atol=1e-6)
+    ending = dict(peak=2.0, warmup_steps=0, total_steps=10, final_rate=0.1)
+    assert float(learning_rate_schedule("cosine", **ending)(10)) == pytest.approx(0.2)
     constant = learning_rate_schedule("constant", peak=2.0, warmup_steps=0, total_steps=1)
     assert float(constant(10**6)) == 2.0
 
