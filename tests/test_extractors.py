@@ -1,5 +1,8 @@
 """Extractors: trained once and kept, batches of one shape, clear refusals."""
 
+import types
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,6 +11,8 @@ from research.data import datasets
 from research.data.scaling import scaled
 from research.errors import InputError
 from research.extractors import extractor, extractor_name, judge_name
+from research.training.optimizers import EmaState
+from research.training.state import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,17 @@ def test_trained_once(monkeypatch, tmp_path):
         config.seed = 5
     with pytest.raises(TypeError):
         extractors._convnet("digits_convnet")
+
+
+def test_what_is_kept_is_the_averaged_parameters(monkeypatch, tmp_path):
+    live, average = ({"head": {"kernel": jnp.full(2, value)}} for value in (1.0, 2.0))
+    opt_state = {"model": EmaState(jnp.int32(1), average)}
+    state = TrainState(jnp.int32(3), {"model": live}, opt_state, {})
+    trained = types.SimpleNamespace(steps=3, train=lambda writers: state)
+    monkeypatch.setattr(extractors, "build", lambda config: trained)
+    extractors._train("digits_convnet", tmp_path / "params.npz")
+    with np.load(tmp_path / "params.npz") as kept:
+        np.testing.assert_array_equal(kept["head/kernel"], 2.0)
 
 
 def test_bad_input(test_images):
