@@ -1,13 +1,44 @@
 """A run in its directory: what of a config may change, and what is told before training."""
 
+import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from research import run
 from research.configuration import load_config
 from research.errors import InputError
+from research.experiment import build
+from research.training.method import Method
+from research.training.state import TrainState
+
+STATE = TrainState(0, {}, {}, {})
+
+
+class Echo(Method):
+    """Its samples are noise and the examples they are drawn after, its metric is an example's."""
+
+    def init_params(self, rng, batch):
+        return {}
+
+    def objectives(self):
+        return []
+
+    def evaluate(self, state, batch, rng):
+        return {"value": jnp.float32(batch["label"]), "weight": 1.0 + batch["label"]}
+
+    def sample(self, state, rng, *, count, batch, scale=1.0):
+        return {"noise": scale * jax.random.normal(rng, (count,)), "seen": batch["image"]}
+
+
+def echoing(*, batch_size):
+    experiment = build(debug())
+    sample = {"every_steps": 0, "count": 3, "scale": 5.0}
+    evaluate = experiment.evaluate | {"batch_size": batch_size}
+    return dataclasses.replace(experiment, method=Echo(), sample=sample, evaluate=evaluate)
 
 
 def debug(**keys):
@@ -51,3 +82,24 @@ def test_a_wrong_way_to_sample_is_named_before_the_first_step(tmp_path):
     assert int(run.run(config, tmp_path).step) == config.steps
     shown = sorted(path.name for path in (tmp_path / "samples").glob("images_*"))
     assert shown[0] == "images_0000000.png" and len(shown) > 1
+
+
+def test_batches_of_one_draw_differ_and_are_of_examples_in_turn():
+    """Their options go before the config's."""
+    experiment, rng = echoing(batch_size=2), jax.random.key(7)
+    found = run.draw(experiment, STATE, rng, count=5, scale=2.0)
+    noise = [jax.random.normal(jax.random.fold_in(rng, index), (2,)) for index in range(3)]
+    np.testing.assert_allclose(found["noise"], 2.0 * np.concatenate(noise)[:5], rtol=1e-6)
+    np.testing.assert_array_equal(found["seen"], experiment.test_data.arrays()["image"][:5])
+    by_config = run.draw(experiment, STATE, rng, count=5)["noise"]
+    np.testing.assert_allclose(by_config, 2.5 * found["noise"], rtol=1e-6)
+
+
+def test_metrics_on_test_weigh_each_example():
+    """By weights that differ, over all test examples, of which the last batch is not full."""
+    experiment = echoing(batch_size=100)
+    label = experiment.test_data.arrays()["label"]
+    found = run.metrics_on_test(experiment, STATE)
+    assert set(found) == {"value"} and found["value"].examples == len(label)
+    assert found["value"].mean == pytest.approx(np.average(label, weights=1.0 + label), rel=1e-5)
+    assert len(label) % 100
