@@ -13,6 +13,7 @@ from research.errors import InputError
 from research.methods.ppo import PPO, surrogate
 from research.networks.actor_critic import ActorCritic
 from research.networks.painter import Painter
+from research.training.state import TrainState
 
 RNG = jax.random.key(0, impl="rbg")
 BATCH = {"episode": np.arange(32, dtype=np.int32)}
@@ -127,6 +128,35 @@ def test_the_penaltys_weight_is_halved_doubled_or_kept():
     found = [float(made.adapted(jnp.float32(4), jnp.float32(kl))) for kl in (0.005, 0.01, 0.02)]
     assert found == [2.0, 4.0, 8.0]
     assert float(method().adapted(jnp.float32(4), jnp.float32(1.0))) == 4.0
+
+
+def test_the_penaltys_weight_is_that_of_the_last_step():
+    """The divergence is far below its target, so each of three steps halves it."""
+    made = method(kl_weight=4.0, kl_target=1e6, epochs=1)
+    state, metrics = trained(made, 3)
+    assert float(state.extra["kl_weight"]) == 0.5 == float(metrics["model/kl_weight"])
+
+
+class Right:
+    """The best policy of Matched, by logits, or of Aimed, by means and small deviations."""
+
+    def apply(self, variables, observations):
+        outputs = variables["params"] * observations + jnp.array([0.0, -9.0])
+        return outputs, observations[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("world", "weights", "uniform"), [("matched", [0.0, 30.0], 0.0), ("aimed", [0.5, 0.0], 5 / 12)]
+)
+def test_the_random_return_is_of_uniform_actions(world, weights, uniform):
+    """Of Aimed 1 - (a - 1/2)^2 is 1 - 1/3 - 1/4 in the mean over a in [-1, 1]."""
+    made = method(world)
+    made.network, batch = Right(), {"episode": np.arange(4000, dtype=np.int32)}
+    state = TrainState(0, {"model": jnp.array(weights)}, {}, {})
+    found = made.evaluate(state, batch, RNG)
+    np.testing.assert_allclose(found["return"], 1, atol=1e-3)
+    error = 4 * float(found["random_return"].std()) / len(batch["episode"]) ** 0.5
+    assert float(found["random_return"].mean()) == pytest.approx(uniform, abs=error)
 
 
 def test_episodes_go_on_over_steps_and_the_first_step_starts_them():
