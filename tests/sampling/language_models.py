@@ -66,17 +66,18 @@ def counting(traces):
     return Decoder(V, LENGTH, empty, counted, logits, rewind, take, grow)
 
 
-def empty_chain(batch, capacity):
-    return jnp.zeros(batch, jnp.int32)
+def empty_recurrent(batch, capacity):
+    return jnp.full(batch, V)
 
 
-def extend_chain(params, last, tokens, counts):
-    """A Markov chain that can't rewind: its cache is the last token."""
+def extend_recurrent(params, last, tokens, counts):
+    """The cache is the last token; it is V before the first."""
+    before = jnp.concatenate([last[:, None], tokens[:, :-1]], axis=1)
     newest = tokens[jnp.arange(len(counts)), jnp.maximum(counts - 1, 0)]
-    return params["hidden"][V, tokens], jnp.where(counts > 0, newest, last)
+    return params["hidden"][before, tokens], jnp.where(counts > 0, newest, last)
 
 
-CHAIN = Decoder(V, LENGTH, empty_chain, extend_chain, logits, None, lambda last, index: last[index])
+RECURRENT = Decoder(V, LENGTH, empty_recurrent, extend_recurrent, logits, None, take)
 
 
 def logits_after(params, tokens):

@@ -11,8 +11,8 @@ from research.sampling.decoding.prompts import bucket
 from research.sampling.decoding.strategies import Task
 from tests.kernels.sampling_suite import check_frequencies, filtered
 from tests.sampling.language_models import (
-    CHAIN,
     ORDER_2,
+    RECURRENT,
     V,
     counting,
     index,
@@ -256,7 +256,7 @@ BAD = {
     "length_penalty is -1.0": dict(strategy="beam", length_penalty=-1.0),
     "alpha is 2.0": dict(strategy="contrastive", alpha=2.0),
     "speculative needs draft, a decoder": dict(strategy="speculative"),
-    "models that can rewind": dict(strategy="speculative", draft=CHAIN, draft_params=PARAMS),
+    "models that can rewind": dict(strategy="speculative", draft=RECURRENT, draft_params=PARAMS),
     "draft_tokens is 0": dict(
         strategy="speculative", draft=ORDER_2, draft_params=PARAMS, draft_tokens=0
     ),

@@ -8,8 +8,8 @@ import pytest
 
 from research.sampling.decoding import generate
 from tests.sampling.language_models import (
-    CHAIN,
     ORDER_2,
+    RECURRENT,
     V,
     log_prob,
     logits_after,
@@ -105,9 +105,15 @@ def test_one_beam_without_an_end_is_greedy():
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
-def test_a_model_that_cannot_rewind():
-    found = search(0.6, 3, decoder=CHAIN, new_tokens=6)
-    assert np.all(found.lengths_B > 0)
+def test_a_model_that_cannot_rewind_finds_the_same_texts():
+    """Its whole state goes along with the beginnings that are kept."""
+    prompts = [list(prompt) for prompt in itertools.product(range(V), repeat=3)]
+    found, expected = (
+        search(0.6, 3, prompts=prompts, decoder=decoder, new_tokens=9)
+        for decoder in (RECURRENT, ORDER_2)
+    )
+    assert texts_of(found) == texts_of(expected)
+    np.testing.assert_allclose(found.log_probs_BxN, expected.log_probs_BxN, atol=1e-5)
 
 
 def contrastive_text(prompt, count, top_k, alpha):
