@@ -10,6 +10,7 @@ import pytest
 
 from research import run
 from research.configuration import load_config
+from research.data import datasets
 from research.errors import InputError
 from research.experiment import build
 from research.training.method import Method
@@ -49,7 +50,10 @@ def debug(**keys):
 
 def test_what_only_watches_a_training_may_change(tmp_path):
     run.run(debug(), tmp_path)
-    before = json.loads((tmp_path / "manifest.json").read_text())["final_state_sha256"]
+    written = json.loads((tmp_path / "manifest.json").read_text())
+    splits = {f"digits/{split}": datasets.load("digits", split) for split in ("train", "test")}
+    assert written["data_sha256"] == {name: data.fingerprint for name, data in splits.items()}
+    before = written["final_state_sha256"]
     run.run(debug(sample__count=3, log__every_steps=2, evaluate__count=12), tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["sample"]["count"] == 3
     assert json.loads((tmp_path / "manifest.json").read_text())["final_state_sha256"] == before

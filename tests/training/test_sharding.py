@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.training.sharding import check_batch, make_mesh, state_shardings
+from research.training.sharding import AXES, check_batch, make_mesh, state_shardings
 
 # Sums over shards are taken in another order: 20 steps of float32 may differ by this much.
 TOLERANCE = 1e-5
@@ -55,6 +55,24 @@ def test_rules_are_read_in_order_and_replicate_the_rest():
     assert specs["a"]["kernel"] == jax.P(None, "fsdp")
     assert specs["a"]["bias"] == jax.P("data")
     assert state_shardings(state, mesh, ())["a"]["bias"].spec == jax.P()
+
+
+def test_leaves_of_fewer_dimensions_than_their_rule_are_replicated():
+    state = {"kernel": np.zeros((4, 6)), "kernel_scale": np.zeros(6), "kernel_count": np.zeros(())}
+    found = state_shardings(state, make_mesh(), [("kernel", [None, "fsdp"])])
+    specs = {name: sharding.spec for name, sharding in found.items()}
+    whole = dict.fromkeys(("kernel_scale", "kernel_count"), jax.P())
+    assert specs == {"kernel": jax.P(None, "fsdp")} | whole
+
+
+def test_an_axis_that_does_not_divide_a_dimension_is_named():
+    """On a mesh of one device that stands for four."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1] * 4).reshape(1, 4, 1), AXES)
+    rules = [("kernel", [None, "fsdp"])]
+    found = state_shardings({"kernel": np.zeros((3, 8))}, mesh, rules)
+    assert found["kernel"].spec == jax.P(None, "fsdp")
+    with pytest.raises(InputError, match="dense/kernel: 6 is not divided by fsdp=4"):
+        state_shardings({"dense": {"kernel": np.zeros((4, 6))}}, mesh, rules)
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_named():
