@@ -7,6 +7,7 @@ from research.data import tokenizers
 from research.data.examples import InMemory
 from research.data.text_sets import PairSet, TextSet
 from research.scores.artefacts import score
+from research.scores.texts import unigram_words
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "that", "rat", "at", "sea"]
 TOKENIZER = tokenizers.train("char", [" ".join(WORDS)])
@@ -75,6 +76,21 @@ def test_a_models_texts_stand_beside_documents_of_as_many_words():
     assert (loops.value, loops.floor) == (1, 0)
     assert alike.value == pytest.approx(100) == alike.baselines["one_text"] > alike.floor
     assert found == {s.metric: s for s in score({"texts": looping}, train, test)}
+
+
+def test_random_words_are_drawn_by_their_frequency():
+    """Of 4,000 words three quarters are the one that is three quarters of the set."""
+    train = text_set(["the the cat the"] * 5)
+    few, many = (text.split() for text in unigram_words(train, [3, 4000], seed=0))
+    assert len(few) == 3 and len(many) == 4000 and set(many) == {"the", "cat"}
+    assert many.count("the") / 4000 == pytest.approx(3 / 4, abs=4 * (3 / 16 / 4000) ** 0.5)
+
+
+def test_random_words_are_those_of_training():
+    train, test = text_set(["the the the"]), text_set([" ".join(WORDS)])
+    found = {s.metric: s for s in score({"texts": ["a cat sat on a mat"]}, train, test)}
+    row = found["distinct_2[n=1]"]
+    assert row.baselines["unigram_words"] == 1 / 5 and row.floor == 1
 
 
 def test_other_artefacts_of_texts_have_no_score():

@@ -76,6 +76,7 @@ def test_random_search_never_recedes_and_more_tries_come_nearer():
     found = world.baselines(KEY, wanted)
     assert float(found["perfect"]) == start
     assert float(found["random_search"]) == pytest.approx(start - one, abs=1e-6)
+    assert float(found["best_of_8_search"]) == pytest.approx(start - eight, abs=1e-6)
 
 
 def test_random_search_keeps_the_canvas_where_nothing_helps():

@@ -12,7 +12,10 @@ from research.experiment import build
 
 @pytest.fixture(scope="module")
 def debug():
-    experiment = build(load_config("configs/classifier.py:digits_debug"))
+    config = load_config("configs/classifier.py:digits_debug")
+    sizes = {"steps": 60, "network.width": 4, "network.features": 8}
+    config.update_from_flattened_dict(sizes | {"optimizer.learning_rate": 2e-2})
+    experiment = build(config)
     state = jax.jit(experiment.method.init)(jax.random.key(0), experiment.example())
     return experiment, state
 
@@ -33,10 +36,10 @@ def test_learns_a_batch(debug):
     experiment, state = debug
     batch, step = next(experiment.iterator()), jax.jit(experiment.method.step)
     losses = []
-    for index in range(100):
+    for index in range(60):
         state, metrics = step(state, batch, jax.random.key(index))
         losses.append(float(metrics["model/loss"]))
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] / 10
 
 
 def test_draws_no_samples(debug):
