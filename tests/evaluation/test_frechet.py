@@ -1,4 +1,4 @@
-"""The Frechet distance against closed forms, and its bias."""
+"""The Frechet distance against closed forms."""
 
 import numpy as np
 import pytest

@@ -166,5 +166,5 @@ def test_peers_compute_the_same(name, causal):
         theirs = PEERS[name](*given, causal=causal)
     except ValueError as error:
         assert name == "tokamax_xla_chunked" and "pip install tokamax" in str(error)
-        return
+        pytest.skip(str(error))
     close(ours(*given, causal=causal), theirs, 2e-5, name)

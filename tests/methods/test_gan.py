@@ -41,7 +41,7 @@ def test_both_players_move_and_the_statistics_run(arguments):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a.shape, b.shape), before, after)
 
 
-def test_a_loss_moves_its_own_group_alone():
+def test_a_loss_reads_the_parameters_it_is_given_for_its_group():
     made = points()
     state = started(made, POINTS)
     with_other = dataclasses.replace(

@@ -38,4 +38,5 @@ def test_a_page_names_files_and_symbols_that_exist(paper):
     tree = ledger.PAPERS_DIR.parent
     for path, symbol in named:
         last = symbol.split(".")[-1]
-        assert re.search(rf"\b{last}\b", (tree / path).read_text()), f"{path} has no {symbol}"
+        defined = re.compile(rf"^\s*(def|class) {last}\b|^\s*{last}\b.*=", re.MULTILINE)
+        assert defined.search((tree / path).read_text()), f"{path} has no {symbol}"
