@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from research.data import tokenizers
+from research.data import packing, tokenizers
 from research.data.examples import InMemory
 from research.data.text_sets import PairSet, TextSet
 from research.scores.artefacts import score
-from research.scores.texts import unigram_words
+from research.scores.texts import pieces, unigram_words
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "that", "rat", "at", "sea"]
 TOKENIZER = tokenizers.train("char", [" ".join(WORDS)])
@@ -46,20 +46,23 @@ def test_summaries_stand_beside_the_lead_and_the_most_frequent():
     assert row.baselines == pytest.approx({"lead_words": lead, "most_frequent": frequent})
 
 
-def text_set(documents):
-    size = max(map(len, documents)) + 1
-    rows = np.full((len(documents), size), TOKENIZER.pad, np.int32)
-    for row, text in zip(rows, documents, strict=True):
-        row[1 : len(text) + 1] = TOKENIZER.document(text)[:-1]
+def text_set(documents, *, length=40, packed=False, overlap=False):
+    stream = np.concatenate([TOKENIZER.document(text) for text in documents])
+    if packed:
+        ends = np.cumsum([len(text) + 1 for text in documents])
+        rows = packing.documents(stream, ends, size=length + 1, pad=TOKENIZER.pad)
+    else:
+        rows = packing.windows(stream, size=length + 1, stride=1 if overlap else length)
     return TextSet(
         name="few",
         split="train",
         fingerprint="",
-        source=InMemory({"tokens": rows}),
+        source=InMemory(rows),
         tokenizer=TOKENIZER,
-        length=size - 1,
+        length=length,
         bytes_per_token=1.0,
-        packed=False,
+        packed=packed,
+        overlap=overlap,
     )
 
 
@@ -91,6 +94,33 @@ def test_random_words_are_those_of_training():
     found = {s.metric: s for s in score({"texts": ["a cat sat on a mat"]}, train, test)}
     row = found["distinct_2[n=1]"]
     assert row.baselines["unigram_words"] == 1 / 5 and row.floor == 1
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("length", [7, 40])
+def test_a_word_over_a_windows_seam_is_one(length, overlap):
+    """The pieces are the documents' words on from the second, as many in each as asked for."""
+    rng = np.random.default_rng(0)
+    documents = [" ".join(rng.choice(WORDS, size=n)) for n in (30, 1, 50)]
+    data = text_set(documents, length=length, overlap=overlap)
+    words = " ".join(documents).split()[1:]
+    found = pieces(data, [5, 12, 7])
+    assert found == [" ".join(words[a:b]) for a, b in ((0, 5), (5, 17), (17, 24))]
+    assert pieces(data, [60])[0].split() == words[:60]
+    few = text_set(["the cat sat on a mat"], length=10)
+    assert pieces(few, [3, 3]) == ["cat sat on", "a cat sat"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_half_words_are_counted(packed):
+    """Of documents in windows, and of packed ones of which some are cut."""
+    rng = np.random.default_rng(0)
+    documents = [" ".join(rng.choice(WORDS, size=n)) for n in (30, 5, 50, 7)]
+    data = text_set(documents, packed=packed, overlap=not packed)
+    drawn = unigram_words(data, [200], seed=0)[0].split()
+    assert len(drawn) == 200 and set(drawn) <= set(WORDS) and len(set(drawn)) > 8
+    (piece,) = pieces(data, [80])
+    assert len(piece.split()) == 80 and set(piece.split()) <= set(WORDS)
 
 
 def test_other_artefacts_of_texts_have_no_score():

@@ -1,6 +1,7 @@
 """Scores of texts: of summaries beside trivial ones, of a language model beside documents."""
 
 import collections
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -84,11 +85,7 @@ def scores(
 
 def pieces(data: TextSet, counts: Sequence[int]) -> list[str]:
     """Texts of so many words each, one after the other in the set, which then starts anew."""
-    words: list[str] = []
-    for row in data.arrays()["tokens"]:
-        words += data.tokenizer.decode(row[1:]).split()
-        if len(words) >= sum(counts):
-            break
+    words = first_words(data, sum(counts))
     words *= -(-sum(counts) // max(len(words), 1))
     ends = np.cumsum(counts)
     return [" ".join(words[end - count : end]) for end, count in zip(ends, counts, strict=True)]
@@ -99,7 +96,33 @@ def unigram_words(data: TextSet, counts: Sequence[int], *, seed: int) -> list[st
     tokens = data.arrays()["tokens"]
     seen: collections.Counter[str] = collections.Counter()
     for place in np.linspace(0, len(tokens) - 1, min(SCANNED, len(tokens)), dtype=int):
-        seen.update(data.tokenizer.decode(tokens[place][1:]).split())
+        seen.update(whole_words(data, tokens[place]))
     words, share = list(seen), np.array(list(seen.values())) / seen.total()
     rng = np.random.default_rng(seed)
     return [" ".join(words[i] for i in rng.choice(len(words), n, p=share)) for n in counts]
+
+
+def first_words(data: TextSet, count: int) -> list[str]:
+    """The set's words from its start on, at least so many if it has them."""
+    rows = data.arrays()["tokens"]
+    if data.packed:  # no row goes on where the one before it stopped
+        stream = np.pad(rows, ((0, 0), (0, 1)), constant_values=data.tokenizer.end)
+    else:  # rows that lie end to end share a token, and a word may lie over their seam
+        stream = rows[:: data.length if data.overlap else 1, 1:]
+    taken = 1
+    while True:
+        words = whole_words(data, stream[:taken].ravel())
+        if len(words) >= count or taken >= len(stream):
+            return words
+        taken *= 2
+
+
+def whole_words(data: TextSet, tokens: np.ndarray) -> list[str]:
+    """The words of a stretch that may be cut at both ends, without the first and the last.
+
+    Those are kept where there are no others. Of packed documents each is such a stretch.
+    """
+    parts = np.split(tokens, np.flatnonzero(tokens == data.tokenizer.end) + 1)
+    texts = [data.tokenizer.decode(part).split() for part in parts]
+    stretches = texts if data.packed else [list(itertools.chain.from_iterable(texts))]
+    return [word for words in stretches for word in words[1:-1] or words]
