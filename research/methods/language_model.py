@@ -139,14 +139,16 @@ class LanguageModel(TextWriter, TextRanker):
         """`texts`: the prompt (else the start of a document) written on, each to its end.
 
         At most `new_tokens` are written. `strategy` is one of `decoding.STRATEGIES`, which says
-        what settings it takes and their defaults. `regex` is what the continuation must match,
-        whole. A text that fills the context goes on from its second half.
+        what settings it takes and their defaults. `regex` is what must match, whole, what is added
+        to the prompt, its first blank too. A text that fills the context goes on from its second half.
         """
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=new_tokens, strategy=strategy)
         parts = self.written(state, rng, [prompt] * count, **given, **options)
+        before = writing.context(self.tokenizer, prompt)
         rows = writing.gathered(parts, count)
-        return {"texts": np.array([prompt + self.tokenizer.decode(row) for row in rows], object)}
+        texts = [prompt + writing.added(self.tokenizer, before, row) for row in rows]
+        return {"texts": np.array(texts, object)}
 
     def stream(
         self,
@@ -159,11 +161,12 @@ class LanguageModel(TextWriter, TextRanker):
         **settings: Any,
     ) -> Iterator[str]:
         """The first text of `sample`, in pieces as it comes, the prompt first."""
+        before = writing.context(self.tokenizer, prompt)
         yield prompt
         options = {name: value for name, value in settings.items() if value is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=BLOCK, strategy=strategy)
         parts = self.written(state, rng, [prompt], **given, **options)
-        yield from writing.shown(parts, self.tokenizer.decode)
+        yield from writing.shown(parts, lambda row: writing.added(self.tokenizer, before, row))
 
     def written(
         self,
@@ -178,11 +181,15 @@ class LanguageModel(TextWriter, TextRanker):
         negative_prompt: str | None = None,
         **settings: Any,
     ) -> Iterator[list[list[int]]]:
-        """What each text has more, `block` tokens at a time, up to and without its end token."""
+        """What each text has more, `block` tokens at a time, up to and without its end token.
+
+        A `regex` is of what is added to the first prompt.
+        """
         check_least(1, new_tokens=new_tokens)
         end = self.tokenizer.end
         if regex is not None:
-            settings["constraint"] = writing.pattern(regex, self.tokenizer)
+            before = writing.context(self.tokenizer, prompts[0])
+            settings["constraint"] = writing.pattern(regex, self.tokenizer, before)
         texts = [self.ids(prompt) for prompt in prompts]
         against = [] if negative_prompt is None else [self.ids(negative_prompt)] * len(prompts)
         params = unrolled(averaged(state, "model"))

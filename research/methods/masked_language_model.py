@@ -1,5 +1,6 @@
 """BERT's masked language model: hidden tokens of a text, predicted from both sides (1810.04805)."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
-from research.methods import text_likelihoods
+from research.methods import text_likelihoods, writing
 from research.networks.initial import initial
 from research.training.method import Aux, Objective, TextWriter
 from research.training.optimizers import averaged
@@ -180,10 +181,12 @@ class MaskedLanguageModel(TextWriter):
     def shown(self, before: np.ndarray, after: np.ndarray) -> str:
         """The text, with brackets around what was told."""
         told = before == self.tokenizer.mask
-        cuts = np.flatnonzero(np.diff(told)) + 1
-        parts = zip(np.split(after, cuts), np.split(told, cuts), strict=True)
-        decode = self.tokenizer.decode
-        return "".join(f"[{decode(x)}]" if is_told[0] else decode(x) for x, is_told in parts)
+        cuts = [0, *(np.flatnonzero(np.diff(told)) + 1), len(told)]
+        tokens, parts = after.tolist(), []
+        for start, stop in itertools.pairwise(cuts):
+            text = writing.added(self.tokenizer, tokens[:start], tokens[start:stop])
+            parts.append(f"[{text}]" if told[start] else text)
+        return "".join(parts)
 
 
 def chosen_of(length: int, *, share: float) -> int:

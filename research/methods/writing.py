@@ -61,7 +61,27 @@ def shown(
         before = now
 
 
-def pattern(regex: str, tokenizer: Tokenizer) -> Automaton:
-    """What writes texts that match the regular expression, whole, and then end."""
-    texts = decoding.token_texts(tokenizer.decode, tokenizer.size)
-    return decoding.regular_expression(regex, texts, tokenizer.end)
+def context(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The prompt's tokens, after which what is written is read; none where it is read by itself.
+
+    So it is after no text, and after white space that the tokenizer drops, as one of words does,
+    which would write a blank of its own.
+    """
+    ids = tokenizer.encode(prompt).tolist()
+    kept = prompt[-1:].isspace() == tokenizer.decode(ids)[-1:].isspace()
+    return ids if kept else []
+
+
+def added(tokenizer: Tokenizer, before: Sequence[int], tokens: Sequence[int]) -> str:
+    """What the tokens add to the text of those before them, such as a blank between two words."""
+    start, whole = (tokenizer.decode(ids) for ids in (before, [*before, *tokens]))
+    # Bytes of one character may lie on both sides.
+    return whole.removeprefix(start) if whole.startswith(start) else tokenizer.decode(tokens)
+
+
+def pattern(regex: str, tokenizer: Tokenizer, before: Sequence[int] = ()) -> Automaton:
+    """What adds to the text of those tokens one that matches the expression, whole, and ends."""
+    decode, size = tokenizer.decode, tokenizer.size
+    texts = decoding.token_texts(decode, size)
+    first = texts if len(before) else decoding.first_texts(decode, size)
+    return decoding.regular_expression(regex, texts, tokenizer.end, first=first)

@@ -1,6 +1,7 @@
 """Language models: what is counted, what an example weighs, and texts written on."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +22,12 @@ TEXT = "to be or not to be, that is the question: whether 'tis nobler in the min
 TOKENIZER = tokenizers.train("char", [TEXT])
 
 
-def method(*, packed=False, length=16, **network):
-    sizes = dict(vocabulary=TOKENIZER.size, length=length, width=16, layers=1, heads=2)
+def method(*, packed=False, length=16, tokenizer=TOKENIZER, **network):
+    sizes = dict(vocabulary=tokenizer.size, length=length, width=16, layers=1, heads=2)
     return LanguageModel(
         network=Transformer(**(sizes | network)),
         optimizer=optax.adam(1e-2),
-        tokenizer=TOKENIZER,
+        tokenizer=tokenizer,
         length=length,
         packed=packed,
         bytes_per_token=2.0,
@@ -215,6 +216,46 @@ def test_a_regular_expression_is_matched_once_where_the_text_fills_the_context(l
     texts = model.sample(state, jax.random.key(0), count=4, **options)["texts"]
     for text in texts:
         assert len(text) == len("to be or not ") + 3 and text[-3:].isalpha()
+
+
+def untrained(kind):
+    model = method(tokenizer=tokenizers.train(kind, [TEXT]), positions="rotary")
+    return model, model.init(jax.random.key(0), {"tokens": jnp.zeros((1, 17), jnp.int32)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "regex"),
+    [
+        ("word", "to be", "( or not| be)+"),
+        ("word", "to be ", "or (not|be) to"),
+        ("word", "that  is , ", "or (not|be)"),
+        ("word", "", "or (not|be) to"),
+        ("char", "to be", " or( not)?"),
+        ("char", "to be ", "or( not)?"),
+        ("char", "", "or( not)?"),
+    ],
+)
+def test_what_is_matched_is_what_is_printed_after_the_prompt(kind, prompt, regex):
+    """A tokenizer of words writes the blank before a word that follows another."""
+    model, state = untrained(kind)
+    options = dict(prompt=prompt, regex=regex, new_tokens=8)
+    texts = model.sample(state, jax.random.key(0), count=3, **options)["texts"]
+    for text in texts:
+        assert re.fullmatch(re.escape(prompt) + regex, text)
+    assert "".join(model.stream(state, jax.random.key(0), **options)) == texts[0]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "joined"), [("to be", "to be "), ("to be ", "to be "), ("be, that", "be, that ")]
+)
+def test_words_are_apart_from_the_prompt(prompt, joined):
+    model, state = untrained("word")
+    options = dict(prompt=prompt, new_tokens=20, strategy="temperature")
+    (text,) = model.sample(state, jax.random.key(0), count=1, **options)["texts"]
+    written = text.removeprefix(joined)
+    assert text.startswith(joined) and written and written == " ".join(written.split())
+    assert set(written.split()) <= {*model.tokenizer.decode(range(model.tokenizer.size)).split()}
+    assert "".join(model.stream(state, jax.random.key(0), **options)) == text
 
 
 def test_a_negative_prompt_may_be_longer_than_the_prompt_and_the_text_than_the_context(learned):

@@ -131,6 +131,23 @@ def test_filling_is_compiled_once_for_all_weights(learned, monkeypatch):
     assert model.sample(other, jax.random.key(0), **given)["texts"][0] != told
 
 
+@pytest.mark.parametrize(
+    ("kind", "prompt", "token", "told"),
+    [
+        ("word", "not to <mask> that is", "be", "not to[ be] that is"),
+        ("word", "<mask> to", "be", "[be] to"),
+        ("char", "not<mask>to be", " ", "not[ ]to be"),
+        ("bpe", "not t<mask>", "é", "not t[\ufffd]"),
+    ],
+)
+def test_what_is_told_stands_apart_from_the_words_around(kind, prompt, token, told):
+    model = method()
+    model.tokenizer = tokenizers.train(kind, [TEXT], 300 if kind == "bpe" else None)
+    before = model.framed(prompt)
+    (new, *_) = model.tokenizer.encode(token)
+    assert model.shown(before, np.where(before == model.tokenizer.mask, new, before)) == told
+
+
 def test_test_texts_are_hidden_and_told_again(learned):
     model, state = learned
     rows = np.lib.stride_tricks.sliding_window_view(TOKENIZER.document(TEXT), 25)[:3]

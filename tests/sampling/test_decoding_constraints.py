@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
-from research.sampling.decoding import generate, grammar, regular_expression, stream, token_texts
+from research.sampling.decoding import (
+    first_texts,
+    generate,
+    grammar,
+    regular_expression,
+    stream,
+    token_texts,
+)
 from tests.kernels.sampling_suite import check_frequencies, filtered
 from tests.sampling.language_models import ORDER_2, V, logits_after, parameters
 
@@ -157,6 +164,18 @@ def test_texts_of_tokens_as_they_follow_others():
         return "".join(pieces[i] for i in ids).removeprefix(" ")
 
     assert token_texts(decode, 5) == ["", "", " the", "re", " "]
+    assert first_texts(decode, 5) == ["", "", "the", "re", ""]
+
+
+@pytest.mark.parametrize("pattern", ["(b|a b)*", "a( b)+", "(a| b)?"])
+def test_a_first_token_may_have_a_text_of_its_own(pattern):
+    """Tokenizers of words write a blank before each word but the first."""
+    first, after = ["a", "b", "", "", "c"], [" a", " b", "", "", " c"]
+    found = run(regular_expression(pattern, after, END, first=first), strategy="temperature")
+    rows = [row[:n].tolist() for row, n in zip(found.tokens_BxN, found.lengths_B, strict=True)]
+    assert len(set(map(tuple, rows))) > 1
+    for begin, *rest in rows:
+        assert re.fullmatch(pattern, first[begin] + "".join(after[token] for token in rest))
 
 
 BAD = {

@@ -2,6 +2,7 @@
 
 from research.sampling.decoding.automata import (
     Automaton,
+    first_texts,
     grammar,
     regular_expression,
     token_texts,
@@ -15,6 +16,7 @@ __all__ = [
     "Automaton",
     "Continuation",
     "Decoder",
+    "first_texts",
     "generate",
     "grammar",
     "regular_expression",

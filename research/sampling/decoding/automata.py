@@ -45,12 +45,15 @@ def following(automaton: Automaton, states_B: Array, tokens_B: Array) -> Int32[A
     return jnp.asarray(automaton.next_SxK)[states_B, jnp.asarray(automaton.class_V)[tokens_B]]
 
 
-def regular_expression(pattern: str, texts: Sequence[str], end: int) -> Automaton:
+def regular_expression(
+    pattern: str, texts: Sequence[str], end: int, *, first: Sequence[str] | None = None
+) -> Automaton:
     """The automaton of token sequences whose text is matched, whole, by a regular expression.
 
     texts: each token's text by its id, "" for one that is none by itself (a special token, a part
       of a character), which is never allowed.
     end: the token that ends a text; it is allowed where the text is matched.
+    first: each token's text where it is the first one, if that is another (without its space).
 
     The syntax is greenery's, that of Python's `re` without anchors, lookaround, groups' names and
     flags; "." is any character. Raises InputError if the pattern can't be read, or if no sequence
@@ -66,21 +69,30 @@ def regular_expression(pattern: str, texts: Sequence[str], end: int) -> Automato
         raise InputError(f"the pattern {pattern!r} can't be read: {error}") from None
     order = {state: i for i, state in enumerate(machine.states)}
     kinds = sorted(machine.alphabet)
-    delta = np.full((len(order) + 1, len(kinds) + 1), len(order), np.int32)
+    start, dead = len(order), len(order) + 1  # the start is a copy to which nothing leads
+    delta = np.full((dead + 1, len(kinds) + 1), dead, np.int32)
     for state, moves in machine.map.items():
         for kind, after in moves.items():
             delta[order[state], kinds.index(kind)] = order[after]
+    delta[start] = delta[order[machine.initial]]
 
-    characters = sorted(set("".join(texts)))
+    first = texts if first is None else first
+    characters = sorted(set("".join([*texts, *first])))
     kind_of = {c: next(i for i, k in enumerate(kinds) if k.accepts(c)) for c in characters}
-    spelled = [np.array([kind_of[c] for c in text], np.int32) for text in texts]
     accepting = {order[state] for state in machine.finals}
+    accepting |= {start} if order[machine.initial] in accepting else set()
+
+    def spelled(text: str) -> np.ndarray:
+        return np.array([kind_of[c] for c in text], np.int32)
 
     def walk(tokens: range) -> np.ndarray:
-        return walked(delta, [spelled[token] for token in tokens])
+        found = walked(delta, [spelled(texts[token]) for token in tokens])
+        other = [i for i, token in enumerate(tokens) if first[token] != texts[token]]
+        found[other, start] = walked(delta, [spelled(first[tokens[i]]) for i in other])[:, start]
+        return found
 
     named = f"the pattern {pattern!r}"
-    return automaton(walk, len(texts), len(order), accepting, order[machine.initial], end, named)
+    return automaton(walk, len(texts), dead, accepting, start, end, named)
 
 
 def grammar(
@@ -111,14 +123,19 @@ def grammar(
     return automaton(walk, size, len(moves), accepting, 0, end, "the grammar")
 
 
+def first_texts(decode: Callable[[Sequence[int]], str], size: int) -> list[str]:
+    """Each token's text by itself, by its id: "" for special tokens and parts of characters."""
+    texts = (decode([token]) for token in range(size))
+    return ["" if "\ufffd" in text else text for text in texts]
+
+
 def token_texts(decode: Callable[[Sequence[int]], str], size: int) -> list[str]:
     """What each token adds to a text, by its id: "" for special tokens and parts of characters.
 
     A tokenizer may write a token otherwise at a text's start (without its space), so each is read
     after another one.
     """
-    alone = (decode([token]) for token in range(size))
-    before = next(i for i, text in enumerate(alone) if text and "\ufffd" not in text)
+    before = next(i for i, text in enumerate(first_texts(decode, size)) if text)
     start = decode([before])
     texts = (decode([before, token]).removeprefix(start) for token in range(size))
     return ["" if "\ufffd" in text else text for text in texts]
@@ -127,7 +144,7 @@ def token_texts(decode: Callable[[Sequence[int]], str], size: int) -> list[str]:
 def walked(delta_SxA: np.ndarray, spelled: list[np.ndarray]) -> np.ndarray:
     """Where each token leads from each state, (tokens, S - 1); an empty token to the dead state."""
     dead = len(delta_SxA) - 1
-    lengths = np.array([len(token) for token in spelled])
+    lengths = np.array([len(token) for token in spelled], int)
     states_NxS = np.tile(np.arange(dead, dtype=np.int32), (len(spelled), 1))
     for i in range(lengths.max(initial=0)):
         longer = np.flatnonzero(lengths > i)
