@@ -139,8 +139,8 @@ class LanguageModel(TextWriter, TextRanker):
         """`texts`: the prompt (else the start of a document) written on, each to its end.
 
         At most `new_tokens` are written. `strategy` is one of `decoding.STRATEGIES`, which says
-        what settings it takes and their defaults. `regex` is what must match, whole, what is added
-        to the prompt, its first blank too. A text that fills the context goes on from its second half.
+        what settings it takes and their defaults. `regex` must match, whole, what is added to the
+        prompt, a blank before it too. A text that fills the context goes on from its second half.
         """
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=new_tokens, strategy=strategy)
@@ -193,12 +193,13 @@ class LanguageModel(TextWriter, TextRanker):
         texts = [self.ids(prompt) for prompt in prompts]
         against = [] if negative_prompt is None else [self.ids(negative_prompt)] * len(prompts)
         params = unrolled(averaged(state, "model"))
+        for kind, prefixes in {"prompt": texts, "negative prompt": against}.items():
+            if (longest := max(map(len, prefixes), default=0)) >= self.length:
+                raise InputError(
+                    f"the {kind} has {longest} tokens, and the model's context is {self.length}: "
+                    "it must be shorter"
+                )
         room = self.length - max(map(len, [*texts, *against]))
-        if room < 1:
-            raise InputError(
-                f"the prompt has {self.length - room} tokens, and the model's context is "
-                f"{self.length}: it must be shorter"
-            )
         if regex is not None:  # a pattern is matched once, whole, within the context
             new_tokens = min(new_tokens, room)
         ended = np.zeros(len(texts), bool)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from research.data.tokenizers import Tokenizer
+from research.errors import InputError
 from research.sampling import decoding
 from research.sampling.decoding import Decoder
 from research.sampling.decoding.automata import Automaton
@@ -17,6 +18,8 @@ SETTINGS = (
     *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "length_penalty"),
     *("alpha", "regex", "negative_prompt", "guidance"),
 )
+# Settings of strategies that have another name among those arguments.
+OPTIONS = {"constraint": "regex", "negative_prompts": "negative_prompt"}
 
 
 def continued(
@@ -28,7 +31,14 @@ def continued(
     block: int,
     **given: Any,
 ) -> Iterator[list[np.ndarray]]:
-    """`decoding.stream`, and of a search, which knows its text at the end, all at once."""
+    """`decoding.stream`, and of a search, which knows its text at the end, all at once.
+
+    Raises InputError as it does, and for an option of `sample` that the strategy does not take.
+    """
+    for setting, option in OPTIONS.items():
+        takers = [name for name, s in decoding.STRATEGIES.items() if setting in s.settings]
+        if setting in given and given["strategy"] in {*decoding.STRATEGIES} - {*takers}:
+            raise InputError(f"{given['strategy']} takes no {option}; {', '.join(takers)} do")
     call = decoder, params, texts, rng
     if given["strategy"] != "beam":
         yield from decoding.stream(*call, block=block, **given)

@@ -264,7 +264,7 @@ def test_a_negative_prompt_may_be_longer_than_the_prompt_and_the_text_than_the_c
     options = dict(prompt="to", negative_prompt="that is the", guidance=2.0)
     (text,) = model.sample(state, jax.random.key(0), count=1, new_tokens=40, **options)["texts"]
     assert text.startswith("to") and len(text) > 2
-    with pytest.raises(InputError, match="the prompt has 18 tokens"):
+    with pytest.raises(InputError, match="the negative prompt has 18 tokens"):
         options["negative_prompt"] = "to be or not to be"
         model.sample(state, jax.random.key(0), count=1, **options)
 
@@ -288,5 +288,10 @@ def test_bad_prompts_are_one_line(learned):
     ):
         with pytest.raises(InputError, match=message):
             model.sample(state, jax.random.key(0), count=1, prompt=prompt)
+    for option in ("regex", "negative_prompt"):
+        with pytest.raises(InputError, match=f"beam takes no {option}; greedy, temperature, "):
+            model.sample(state, jax.random.key(0), count=1, strategy="beam", **{option: "to"})
+    with pytest.raises(InputError, match="no strategy 'bean'"):
+        model.sample(state, jax.random.key(0), count=1, strategy="bean", regex="to")
     with pytest.raises(InputError, match="new_tokens is 0; 1 is the least"):
         model.sample(state, jax.random.key(0), count=1, prompt="to", new_tokens=0)

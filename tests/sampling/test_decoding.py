@@ -242,10 +242,15 @@ BAD = {
     "repetition_penalty is 0.0; it must be above 0": dict(repetition_penalty=0.0),
     "guidance needs negative_prompts": dict(guidance=2.0),
     "there are 2 negative prompts for 1 prompts": dict(negative_prompts=[[1], [2]]),
-    "prompt 1 is empty": dict(negative_prompts=[[]]),
+    "negative prompt 0 is empty": dict(negative_prompts=[[]]),
+    "negative prompt 1 has token 7; the model's are 0 to 4": dict(
+        prompts=[[1], [2]], negative_prompts=[[1], [7]]
+    ),
+    "negative prompt 0 has 60 tokens: with 8 new ones": dict(negative_prompts=[[1] * 60]),
     "there is no prompt": dict(prompts=[]),
     "prompt 0 is empty": dict(prompts=[[]]),
     "prompt 1 has token 5; the model's are 0 to 4": dict(prompts=[[1], [5]]),
+    "prompt 1 has token 6; the model's": dict(prompts=[[1], [6]], negative_prompts=[[1], [2]]),
     "prompt 0 has 60 tokens: with 8 new ones that is 68, and the model takes 64": dict(
         prompts=[[1] * 60]
     ),
@@ -269,6 +274,8 @@ def test_bad_input_is_one_line(message):
     with pytest.raises(InputError) as error:
         run(**asked)
     assert message in str(error.value) and "\n" not in str(error.value)
+    if message.startswith("prompt"):
+        assert str(error.value).startswith("prompt")
     if "strategy" not in message:
         new_tokens = asked.pop("new_tokens", 8)
         with pytest.raises(InputError):

@@ -34,8 +34,7 @@ def padded(decoder: Decoder, prompts: Sequence[Tokens], new_tokens: int) -> tupl
     check_least(1, new_tokens=new_tokens)
     if not len(prompts):
         raise InputError("there is no prompt; give at least one")
-    for row, prompt in enumerate(prompts):
-        check(decoder, row, np.asarray(prompt), new_tokens)
+    check(decoder, prompts, new_tokens)
     counts = np.array([len(prompt) for prompt in prompts], np.int32)
     longest = int(counts.max())
     tokens = np.zeros((len(prompts), bucket(longest, decoder.length)), np.int32)
@@ -53,16 +52,21 @@ def capacities(prompt: int, whole: int) -> list[int]:
     return sizes
 
 
-def check(decoder: Decoder, row: int, prompt: np.ndarray, new_tokens: int) -> None:
-    if not len(prompt):
-        raise InputError(f"prompt {row} is empty; it must have at least one token")
-    if len(prompt) + new_tokens > decoder.length:
-        raise InputError(
-            f"prompt {row} has {len(prompt)} tokens: with {new_tokens} new ones that is "
-            f"{len(prompt) + new_tokens}, and the model takes {decoder.length}"
-        )
-    unknown = prompt[(prompt < 0) | (prompt >= decoder.vocabulary)]
-    if len(unknown):
-        raise InputError(
-            f"prompt {row} has token {unknown[0]}; the model's are 0 to {decoder.vocabulary - 1}"
-        )
+def check(
+    decoder: Decoder, prompts: Sequence[Tokens], new_tokens: int, *, named: str = "prompt"
+) -> None:
+    """Raises InputError as `padded` does, with what the prompts are and the wrong one's row."""
+    for row, prompt in enumerate(map(np.asarray, prompts)):
+        if not len(prompt):
+            raise InputError(f"{named} {row} is empty; it must have at least one token")
+        if len(prompt) + new_tokens > decoder.length:
+            raise InputError(
+                f"{named} {row} has {len(prompt)} tokens: with {new_tokens} new ones that is "
+                f"{len(prompt) + new_tokens}, and the model takes {decoder.length}"
+            )
+        unknown = prompt[(prompt < 0) | (prompt >= decoder.vocabulary)]
+        if len(unknown):
+            raise InputError(
+                f"{named} {row} has token {unknown[0]}; "
+                f"the model's are 0 to {decoder.vocabulary - 1}"
+            )

@@ -13,6 +13,7 @@ from research.sampling.decoding.automata import Automaton
 from research.sampling.decoding.filters import Filters, check
 from research.sampling.decoding.model import Decoder, Params, Tokens, unfinished
 from research.sampling.decoding.prompts import capacities, padded
+from research.sampling.decoding.prompts import check as check_prompts
 
 GUIDANCE = 1.5  # of negative prompts without a scale
 
@@ -71,6 +72,8 @@ def sampled(
         if len(negative_prompts) != len(prompts):
             given = f"{len(negative_prompts)} negative prompts for {len(prompts)} prompts"
             raise InputError(f"there are {given}; give one for each")
+        check_prompts(decoder, prompts, new_tokens)
+        check_prompts(decoder, negative_prompts, new_tokens, named="negative prompt")
         guidance = GUIDANCE if guidance is None else guidance
         pairs = zip(prompts, negative_prompts, strict=True)
         prompts = [prompt for pair in pairs for prompt in pair]
