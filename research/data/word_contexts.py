@@ -67,7 +67,7 @@ def load_pairs(
     1..`window` (1301.3781, section 3.2). Both draws are the same at every call.
 
     Raises:
-      InputError: the corpus cannot be had, or an option has no such value.
+      InputError: the corpus cannot be had, an option has no such value, or there is no pair.
     """
     check_least(1, **{"data.window": window})
     words, tokenizer, counts, fingerprint = _read(corpus, split, vocabulary_size, files)
@@ -77,11 +77,7 @@ def load_pairs(
             rng.random(len(words.tokens)) < keep_chances(counts, subsample)[words.tokens]
         )
     arrays = pairs(words, rng.integers(1, window, size=len(words.tokens), endpoint=True))
-    if not len(arrays["word"]):
-        raise InputError(
-            f"{corpus} has no two of the {vocabulary_size} words in one document of its {split} "
-            f"split, after subsampling at {subsample}"
-        )
+    _check_any(arrays, corpus, split, vocabulary_size, f", after subsampling at {subsample}")
     return WordSet(
         name=name,
         split=split,
@@ -107,11 +103,12 @@ def load_cooccurrences(
     scaled to the training split's number of words. `corpus` is as `load_pairs` has it.
 
     Raises:
-      InputError: the corpus cannot be had, or an option has no such value.
+      InputError: the corpus cannot be had, an option has no such value, or there is no pair.
     """
     check_least(1, **{"data.window": window})
     words, tokenizer, counts, fingerprint = _read(corpus, split, vocabulary_size, files)
     arrays = cooccurrences(words, window=window, vocabulary=tokenizer.size)
+    _check_any(arrays, corpus, split, vocabulary_size)
     arrays["count"] *= np.float32(counts.sum() / len(words.tokens))
     return WordSet(
         name=name,
@@ -154,6 +151,13 @@ def cooccurrences(words: Words, *, window: int, vocabulary: int) -> Arrays:
     entries = table.tocoo()
     word, context = (axis.astype(np.int32) for axis in entries.coords)
     return {"word": word, "context": context, "count": entries.data}
+
+
+def _check_any(arrays: Arrays, corpus: str, split: str, size: int, after: str = "") -> None:
+    if not len(arrays["word"]):
+        raise InputError(
+            f"{corpus} has no two of the {size} words in one document of its {split} split{after}"
+        )
 
 
 def _read(

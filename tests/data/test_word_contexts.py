@@ -1,9 +1,12 @@
 """Words and their contexts: windows within documents, subsampling, and weighted counts."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from research.data import datasets, word_contexts
+from research.data.corpora import held_out
 from research.data.word_contexts import Words, cooccurrences, keep_chances, pairs
 from research.errors import InputError
 
@@ -99,6 +102,18 @@ def test_bad_options(corpus):
         load("cooccurrences", corpus, subsample=1e-3)
     with pytest.raises(InputError, match="no split 'valid'"):
         load("word_pairs", corpus, "valid")
+
+
+@pytest.mark.parametrize("text", ["unseen", "rose"])
+def test_a_split_of_no_two_words_is_named(corpus, text):
+    folder = pathlib.Path(corpus)
+    for name in held_out(path.name for path in folder.iterdir()):
+        (folder / name).write_text(text)
+    for kind in ("word_pairs", "cooccurrences"):
+        with pytest.raises(
+            InputError, match=r"has no two of the 11 words in one .* its test split"
+        ):
+            load(kind, corpus, "test")
 
 
 def test_pairs_of_texts_are_documents(monkeypatch):
