@@ -229,7 +229,7 @@ def test_what_diverges_on_the_way_is_named(strategy):
             run(texts, strategy, new_tokens=2, params=broken)
 
 
-ALL = grammar([dict.fromkeys(range(V), 0)], {0}, V + 1, end=0)
+ALL = grammar([dict.fromkeys(range(1, V), 0)], {0}, V + 1, end=0)
 BAD = {
     "no strategy 'nucleos'; nearest: nucleus": dict(strategy="nucleos"),
     "nucleus takes no setting 'topp'; nearest: top_p": dict(topp=0.9),

@@ -183,7 +183,20 @@ BAD = {
     "the pattern 'c' allows no text of these tokens": "c",
     "the pattern 'a(b' can't be read": "a(b",
     "leave out ^ and $": "^ab$",
+    "the pattern 'a$|b' is matched whole": "a$|b",
+    "the pattern '(^a)b' is": "(^a)b",
+    r"the pattern '[\\]]^a' is": r"[\]]^a",
+    r"the pattern '\\\\$' is": r"\\$",
 }
+
+
+@pytest.mark.parametrize(("pattern", "text"), [(r"a[\^$]", "^"), ("a[^b]", "$"), (r"\[[$]", "$")])
+def test_anchors_in_a_class_are_characters(pattern, text):
+    found = run(regular_expression(pattern, ["a", "b", "[", "", text], END), rows=100)
+    texts = {
+        (row[:n].tolist()[1]) for row, n in zip(found.tokens_BxN, found.lengths_B, strict=True)
+    }
+    assert 4 in texts
 
 
 @pytest.mark.parametrize("message", BAD)
@@ -200,6 +213,8 @@ def test_bad_grammars_and_limits():
         grammar([{9: 0}], {0}, V, END)
     with pytest.raises(InputError, match="state 0 leads to 2; states are below 1"):
         grammar([{1: 2}], {0}, V, END)
+    with pytest.raises(InputError, match="state 1 has the end token 3; let it accept instead"):
+        grammar([{1: 1}, {3: 0}], {0}, V, END)
     for state in (-1, 1):
         with pytest.raises(InputError, match=f"state {state} accepts; states are below 1"):
             grammar([{1: 0}], {0, state}, V, END)

@@ -5,6 +5,7 @@ same: tokens that lead every state to the same place are one class, and the tabl
 classes, with a class for each token. A date's 50,257 tokens have about 30 classes: 200 KB in all.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from jaxtyping import Array, Bool, Int32
 from research.errors import InputError
 
 FAR = 2**30  # tokens to the end from where there is none
+ANCHOR = re.compile(r"[$^]")
+QUOTED = re.compile(r"\\.|\[(?:\\.|[^]\\])*\]", re.DOTALL)  # escaped, or in a class of characters
 CHUNK = 4096  # tokens walked at once: bounds the memory that is needed to find the classes
 
 
@@ -59,9 +62,9 @@ def regular_expression(
     flags; "." is any character. Raises InputError if the pattern can't be read, or if no sequence
     of the tokens matches it.
     """
-    if pattern.startswith("^") or pattern.endswith("$"):
+    if ANCHOR.search(QUOTED.sub("", pattern)):  # which greenery would take for themselves
         raise InputError(
-            f"the pattern {pattern!r} is matched whole: leave out ^ and $, or write [$]"
+            f"the pattern {pattern!r} is matched whole: leave out ^ and $, or write [\\^] and [$]"
         )
     try:
         machine = greenery.parse(pattern).to_fsm().reduce()
@@ -102,8 +105,8 @@ def grammar(
 
     The first state is the start; in one of `accepting` the `end` token may follow. A set of allowed
     tokens is a single state: `grammar([dict.fromkeys(tokens, 0)], {0}, size, end)`. `size` is
-    the vocabulary's. Raises InputError if no sequence of tokens comes to an accepting state, and
-    for a token or a state that there isn't.
+    the vocabulary's. Raises InputError if no sequence of tokens comes to an accepting state, for
+    a token or a state that there isn't, and for a move by the end token.
     """
     for state in accepting:
         if not 0 <= state < len(moves):
@@ -112,6 +115,8 @@ def grammar(
         for token, target in after.items():
             if not 0 <= token < size:
                 raise InputError(f"state {state} has token {token}; the model's are below {size}")
+            if token == end:
+                raise InputError(f"state {state} has the end token {end}; let it accept instead")
             if not 0 <= target < len(moves):
                 raise InputError(f"state {state} leads to {target}; states are below {len(moves)}")
 
