@@ -25,7 +25,6 @@ DEBUG = {
     "log.every_steps": 1,
     "sample.every_steps": 1,
     "sample.new_tokens": 8,
-    "evaluate.count": 10,
     "evaluate.batch_size": 10,
 }
 
@@ -60,6 +59,6 @@ def decoder(layers: int) -> ConfigDict:
             sample=dict(
                 every_steps=500, count=4, prompt="thebigfoxthe", new_tokens=40, strategy="greedy"
             ),
-            evaluate=dict(count=10, batch_size=100),
+            evaluate=dict(count=0, batch_size=100),  # texts of its letters have no words to score,
         )
     )
