@@ -1,4 +1,8 @@
-"""Contrastive search: likely tokens whose hidden state is unlike all before it."""
+"""Contrastive search: likely tokens whose hidden state is unlike all before it.
+
+What is compared is all that a decoder calls a hidden state. An encoder-decoder that copies has each
+token's chance of being copied in it too, so that two states are alike also by what they copy.
+"""
 
 import functools
 from typing import NamedTuple
