@@ -1,5 +1,7 @@
 """Sampling from a model: exact distributions, rows, ends, streams, programs and bad input."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -227,6 +229,33 @@ def test_what_diverges_on_the_way_is_named(strategy):
     for texts, bad in (([[1], [2]], 1), ([[2], [1]], 0)):
         with pytest.raises(InputError, match=f"prompt {bad}: the model's logits are not finite"):
             run(texts, strategy, new_tokens=2, params=broken)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "settings"),
+    [
+        ("nucleus", {}),
+        ("nucleus", dict(negative_prompts=[[3]] * 4)),
+        ("beam", dict(beams=3)),
+        ("contrastive", {}),
+        ("speculative", dict(draft=ORDER_2, draft_params=PARAMS)),
+    ],
+)
+def test_what_lies_beyond_a_count_is_never_looked_at(strategy, settings):
+    """Texts of many lengths: the first that end are extended by no token while others go on."""
+
+    def extend(params, cache, tokens, counts):
+        hidden, cache = ORDER_2.extend(params, cache, tokens, counts)
+        is_beyond = np.arange(tokens.shape[1]) >= counts[:, None]
+        return jax.numpy.where(is_beyond[..., None], np.nan, hidden), cache
+
+    found, plain = (
+        run(PROMPTS, strategy, new_tokens=30, end=2, decoder=decoder, **settings)
+        for decoder in (dataclasses.replace(ORDER_2, extend=extend), ORDER_2)
+    )
+    assert len(set(plain.lengths_B.tolist())) > 1
+    for mine, theirs in zip(found, plain, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 ALL = grammar([dict.fromkeys(range(1, V), 0)], {0}, V + 1, end=0)

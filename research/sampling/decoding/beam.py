@@ -75,7 +75,9 @@ def search(
 
     def step(carry: tuple[Cache, Progress]) -> tuple[Cache, Progress]:
         cache, now = carry
-        log_probs_BxKxV = jax.nn.log_softmax(now.logits_BxKxV)
+        # Where there is no beginning nothing was appended, and the logits may be anything.
+        is_none_BxK = now.totals_BxK == -jnp.inf
+        log_probs_BxKxV = jax.nn.log_softmax(jnp.where(is_none_BxK[..., None], 0, now.logits_BxKxV))
         totals_BxKxV = now.totals_BxK[..., None] + log_probs_BxKxV
         is_end_V = jnp.arange(decoder.vocabulary) == end
 
