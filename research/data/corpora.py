@@ -17,7 +17,8 @@ from research.errors import InputError, nearest
 class Part[Item]:
     """One split: `read()` goes through its texts, or pairs of texts, anew at each call.
 
-    `fingerprint` is a SHA-256 that changes with them.
+    `fingerprint` is a SHA-256 that changes with them; of a set of TFDS it covers the names and
+    sizes of its shards, not the texts.
     """
 
     fingerprint: str
