@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from research.errors import check_least
 from research.sampling.ancestral import Variance, ancestral_step, posterior
 from research.sampling.denoisers import Denoiser
 from research.sampling.schedules import Schedule, transitions
@@ -27,7 +28,10 @@ def repaint(
     Algorithm 1 from x ~ p(x_T): at each step the known part is drawn from q(x_s | x_0), the rest
     from p(x_s | x_t), and all but the last of `resamples` (U) results are noised back to x_t, so
     that the two parts come to agree. The denoiser is called steps * resamples times.
+
+    Raises InputError if `resamples` is less than 1.
     """
+    check_least(1, resamples=resamples)
     moves = transitions(schedule)
 
     def step(x_t: Array, now: Any) -> tuple[Array, None]:

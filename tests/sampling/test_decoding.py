@@ -289,6 +289,11 @@ BAD = {
     "beams is 0": dict(strategy="beam", beams=0),
     "length_penalty is -1.0": dict(strategy="beam", length_penalty=-1.0),
     "alpha is 2.0": dict(strategy="contrastive", alpha=2.0),
+    "contrastive needs top_k": dict(strategy="contrastive", top_k=None),
+    "guidance is inf; it must be a finite number": dict(
+        negative_prompts=[[2]], guidance=float("inf")
+    ),
+    "guidance is nan": dict(negative_prompts=[[2]], guidance=float("nan")),
     "speculative needs draft, a decoder": dict(strategy="speculative"),
     "models that can rewind": dict(strategy="speculative", draft=RECURRENT, draft_params=PARAMS),
     "draft_tokens is 0": dict(

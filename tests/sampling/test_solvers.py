@@ -193,3 +193,5 @@ def test_repaint_nears_the_exact_conditional_of_a_gaussian():
     assert often[:, 1].mean() == pytest.approx(rho, abs=0.04)
     assert often[:, 1].std() == pytest.approx(np.sqrt(1 - rho**2), abs=0.04)
     assert abs(once[:, 1].mean() - rho) > 5 * abs(often[:, 1].mean() - rho)
+    with pytest.raises(InputError, match="resamples is 0; 1 is the least"):
+        draw(0)

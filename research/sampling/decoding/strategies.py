@@ -1,6 +1,7 @@
 """The strategies by name: each checks its settings and starts a session that writes on."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -75,6 +76,8 @@ def sampled(
         check_prompts(decoder, prompts, new_tokens)
         check_prompts(decoder, negative_prompts, new_tokens, named="negative prompt")
         guidance = GUIDANCE if guidance is None else guidance
+        if not math.isfinite(guidance):
+            raise InputError(f"guidance is {guidance}; it must be a finite number")
         pairs = zip(prompts, negative_prompts, strict=True)
         prompts = [prompt for pair in pairs for prompt in pair]
     elif guidance is not None:
@@ -130,9 +133,11 @@ def beam_searched(task: Task, *, beams: int, length_penalty: float) -> Session:
     return Session(state, lambda state, _: beam.search(decoder, params, *state, **settings))
 
 
-def contrasted(task: Task, *, top_k: int, alpha: float) -> Session:
+def contrasted(task: Task, *, top_k: int | None, alpha: float) -> Session:
     """Deterministic: `rng` is not used."""
     decoder, params, prompts, _, new_tokens, end = task
+    if top_k is None:
+        raise InputError("contrastive needs top_k, how many tokens it compares")
     check(Filters(top_k=top_k), decoder.vocabulary)
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; it must be from 0 to 1")
