@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from research.configuration import load_config
+from research.data import image_sets, pipelines
 from research.data.scaling import scaled
 from research.experiment import build
 from research.scores.inspection import inspection
@@ -23,6 +24,19 @@ def test_a_latent_space_and_neighbours():
     }
     rows = found["neighbour_images"].reshape(10, 10, 8, 8, 1)
     np.testing.assert_array_equal(rows[:, 1], remembered)
+
+
+def test_of_a_set_beyond_memory_only_the_first_are_decoded(monkeypatch):
+    monkeypatch.setattr(image_sets, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(image_sets.ImageSet, "arrays", None)
+    experiment = build(load_config("configs/vae.py:digits_debug"))
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    train = experiment.train_data
+    remembered = scaled(pipelines.rows(train, range(10))["image"], train.levels)
+    found = inspection(experiment, state, {"images": remembered})
+    rows = found["neighbour_images"].reshape(10, 10, 8, 8, 1)
+    np.testing.assert_array_equal(rows[:, 1], remembered)
+    assert "map_images" in found
 
 
 def test_one_latent_has_no_map():

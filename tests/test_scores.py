@@ -8,10 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from research.data import datasets
+from research.data import datasets, image_sets
 from research.data.scaling import scaled, to_levels
 from research.errors import InputError
 from research.run import Estimate
+from research.scores import images
 from research.scores.images import BASELINES, anchor_images, anchor_scores, score_images
 from research.scores.table import print_scores, read_scores, read_test_metrics, write_scores
 
@@ -78,6 +79,23 @@ def test_the_file(scores, tmp_path, capsys):
     path.write_text(json.dumps({"schema_version": 0, "scores": []}))
     with pytest.raises(InputError, match="schema version 0"):
         read_scores(path)
+
+
+def test_of_a_set_beyond_memory_only_what_is_chosen_is_decoded(monkeypatch):
+    whole = anchor_images("digits", 30, seed=0)
+    train = datasets.load("digits", "train").arrays()["image"]
+    places = np.sort(np.random.default_rng(0).permutation(len(train))[:50])
+    monkeypatch.setattr(image_sets, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(images, "REFERENCE_COUNT", 50)
+    monkeypatch.setattr(image_sets.ImageSet, "arrays", None)
+    chosen = images.reference_images(datasets.load("digits", "train"), seed=0)
+    np.testing.assert_array_equal(chosen, train[places])
+    assert images.reference_features.__wrapped__("digits", "digits_convnet", 0).shape[0] == 50
+    found = anchor_images("digits", 30, seed=0)
+    for name in ("floor", "uniform_noise"):
+        np.testing.assert_array_equal(found[name], whole[name])
+    apart = np.abs(found["per_pixel_gaussian"] - whole["per_pixel_gaussian"])
+    assert 0 < apart.mean() < 0.1
 
 
 def test_what_stands_beside():

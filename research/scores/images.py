@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from research.data import image_sets
+from research.data.image_sets import ImageSet
+from research.data.pipelines import rows
 from research.data.scaling import Images, scaled, to_levels
 from research.errors import InputError
 from research.evaluation.frechet import frechet_distance
@@ -121,17 +123,21 @@ def anchor_scores(
 
 
 def anchor_images(dataset: str, count: int, seed: int) -> dict[str, Images]:
-    """`count` test images, and as many of uniform noise and of a Gaussian fitted to each pixel."""
+    """`count` test images, and as many of uniform noise and of a Gaussian fitted to each pixel.
+
+    The Gaussian is fitted to the training images, or to the reference's where not all fit in
+    memory.
+    """
     train, test = image_sets.load(dataset, "train"), image_sets.load(dataset, "test")
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(test), count, replace=False))
     shape = (count, *train.image_shape)
     noise = rng.integers(0, train.levels, shape, dtype=np.uint8)
-    pixels = train.arrays()["image"]
+    pixels = train.arrays()["image"] if train.fits_in_memory else reference_images(train, seed)
     mean, std = (f(pixels, axis=0, dtype=np.float64) for f in (np.mean, np.std))
     gaussian = (mean + std * rng.standard_normal(shape)) * 2 / (train.levels - 1) - 1
     return {
-        "floor": scaled(test.arrays()["image"][chosen], test.levels),
+        "floor": scaled(rows(test, chosen.tolist())["image"], test.levels),
         "uniform_noise": scaled(noise, train.levels),
         "per_pixel_gaussian": gaussian.clip(-1, 1).astype(np.float32),
     }
@@ -141,6 +147,10 @@ def anchor_images(dataset: str, count: int, seed: int) -> dict[str, Images]:
 def reference_features(dataset: str, extractor: str, seed: int) -> Features:
     """Features of the training images that everything is compared with."""
     train = image_sets.load(dataset, "train")
+    return load_extractor(extractor).features(scaled(reference_images(train, seed), train.levels))
+
+
+def reference_images(train: ImageSet, seed: int) -> np.ndarray:
+    """Training images in levels, chosen by the seed; no others are decoded."""
     order = np.random.default_rng(seed).permutation(len(train))
-    chosen = np.sort(order[:REFERENCE_COUNT])
-    return load_extractor(extractor).features(scaled(train.arrays()["image"][chosen], train.levels))
+    return rows(train, np.sort(order[:REFERENCE_COUNT]).tolist())["image"]

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from research.data.image_sets import ImageSet
+from research.data.pipelines import rows
 from research.data.scaling import scaled
 from research.evaluation import latents
 from research.evaluation.neighbours import neighbour_images
@@ -34,11 +35,16 @@ def inspection(
     found = {}
     if "images" in artefacts:
         samples = np.asarray(artefacts["images"])[:SIDE]
-        training = scaled(train.arrays()["image"][:TRAINING], train.levels)
+        training = scaled(first(train, TRAINING)["image"], train.levels)
         found["neighbour_images"] = neighbour_images(samples, training, k=SIDE - 1)
     if isinstance(experiment.method, LatentVariable):
         found |= latent_pictures(experiment.method, state, test)
     return found
+
+
+def first(images: ImageSet, count: int) -> dict[str, np.ndarray]:
+    """The first examples, `count` at most; no others are decoded."""
+    return rows(images, range(min(count, len(images))))
 
 
 def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -
     One latent alone has no map.
     """
     encode, decode = (jax.jit(f) for f in (method.encode, method.decode))
-    arrays = {name: array[:MAPPED] for name, array in test.arrays().items()}
+    arrays = first(test, MAPPED)
     images = scaled(arrays["image"], test.levels)
     means = np.asarray(encode(state, images))
     pairs = images[: 2 * SIDE : 2], images[1 : 2 * SIDE : 2]
