@@ -32,7 +32,7 @@ class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
 
         images, labels = load_digits(return_X_y=True)
         images_NxHxWxC = images.reshape(-1, 8, 8, 1).astype(np.uint8)
-        return _split(images_NxHxWxC, labels)
+        return _split(images_NxHxWxC, labels, *_stratified(labels))
 
     def _generate_examples(self) -> Iterator:
         raise NotImplementedError("the splits bring their own generators")
@@ -68,10 +68,11 @@ class Emoji(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
     """Twitter's emoji on white, 16x16 in colour, with their category: one in five to test.
 
     The 64x64 images of a pinned package, each pixel the mean of a 4x4 patch; skin tones are left
-    out. The split is fixed and stratified by category.
+    out. The split is fixed and stratified by category; a test image equal to a training image, as
+    some flags and families are, is left out.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         return _info(self, "Twitter's emoji (Twemoji, CC BY 4.0), 16x16.", (16, 16, 3))
@@ -82,10 +83,10 @@ class Emoji(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
         shown = [entry for entry in entries if entry["has_img_twitter"]]
         categories = sorted({entry["category"] for entry in shown})
         labels = np.array([categories.index(entry["category"]) for entry in shown])
-        return _split(
-            np.stack([_on_white(folder / "img/twitter/64" / entry["image"]) for entry in shown]),
-            labels,
-        )
+        files = [folder / "img/twitter/64" / entry["image"] for entry in shown]
+        images_NxHxWxC = np.stack([_on_white(file) for file in files])
+        train, test = _stratified(labels)
+        return _split(images_NxHxWxC, labels, train, _unseen(images_NxHxWxC, train, test))
 
     def _generate_examples(self) -> Iterator:
         raise NotImplementedError("the splits bring their own generators")
@@ -98,18 +99,27 @@ def _on_white(path: pathlib.Path) -> np.ndarray:
     return np.asarray(PIL.Image.alpha_composite(white, picture).convert("RGB").reduce(4))
 
 
-def _split(images_NxHxWxC: np.ndarray, labels: np.ndarray) -> dict[str, Iterator]:
-    """`train` and, one in five of each label, `test`."""
+def _stratified(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the training images and, one in five of each label, of the test images."""
     # RandomState's stream is frozen for all time, so every machine has the same split. One in
     # five of a shuffle grouped by label is a stratified test split.
     order = np.random.RandomState(0).permutation(len(labels))
     by_label = order[np.argsort(labels[order], kind="stable")]
     test = np.sort(by_label[::5])
-    train = np.setdiff1d(order, test)
-    return {
-        "train": _examples(images_NxHxWxC[train], labels[train]),
-        "test": _examples(images_NxHxWxC[test], labels[test]),
-    }
+    return np.setdiff1d(order, test), test
+
+
+def _unseen(images_NxHxWxC: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Those places of `test` whose image stands at none of `train`."""
+    trained = {images_NxHxWxC[place].tobytes() for place in train}
+    return np.array([p for p in test if images_NxHxWxC[p].tobytes() not in trained], int)
+
+
+def _split(
+    images_NxHxWxC: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> dict[str, Iterator]:
+    places = {"train": train, "test": test}
+    return {name: _examples(images_NxHxWxC[some], labels[some]) for name, some in places.items()}
 
 
 def _info(
