@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from research.data import sources
-from research.errors import InputError, nearest
+from research.data.examples import check_split
+from research.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +89,7 @@ def _own(path: pathlib.Path) -> dict[str, list[str]]:
 
 
 def _part(name: str, split: str, splits: Mapping[str, list[str]]) -> Part[str]:
-    if split not in splits:
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, splits)}")
+    check_split(name, split, splits)
     if not any(text.strip() for text in splits[split]):
         raise InputError(
             f"{name} is empty: no text in the {len(splits[split])} documents of its {split} split"
@@ -162,11 +162,7 @@ def _of_tfds(name: str, split: str) -> Part[str]:
     features = dict(builder.info.features.items())
     if not isinstance(features.get("text"), tfds.features.Text):
         raise InputError(f"{name}: a feature `text` is needed, it has {', '.join(features)}")
-    try:
-        count = builder.info.splits[split].num_examples
-    except (KeyError, ValueError) as error:
-        allowed = nearest(split, builder.info.splits)
-        raise InputError(f"{name} has no split {split!r}; {allowed}") from error
+    count = preparation.split_size(builder, name, split)
     if not count:
         raise InputError(f"{name} is empty: its {split} split has no documents")
 

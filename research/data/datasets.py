@@ -20,7 +20,7 @@ from research.data import (
     text_sets,
 )
 from research.data.corpora import CORPORA, is_path
-from research.data.examples import Dataset, InMemory, content_sha256
+from research.data.examples import Dataset, InMemory, check_split, content_sha256
 from research.data.labelled_texts import CLASSES, SPANS
 from research.data.mixtures import MIXTURES
 from research.data.sequence_tasks import TASKS
@@ -92,8 +92,7 @@ class EpisodeSet(Dataset):
 
 def episodes(split: str) -> EpisodeSet:
     """Raises InputError: there is no such split."""
-    if split not in EPISODES:
-        raise InputError(f"episodes has no split {split!r}; {nearest(split, EPISODES)}")
+    check_split("episodes", split, EPISODES)
     arrays = {"episode": np.arange(EPISODES[split], dtype=np.int32)}
     return EpisodeSet(
         name="episodes", split=split, fingerprint=content_sha256(arrays), source=InMemory(arrays)

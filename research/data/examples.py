@@ -5,10 +5,12 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from research.errors import InputError, nearest
 
 
 @runtime_checkable
@@ -87,6 +89,12 @@ class InMemory:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {name: array[index] for name, array in self.arrays.items()}
+
+
+def check_split(name: str, split: str, splits: Collection[str]) -> None:
+    """Raises InputError if the set `name` has no such split."""
+    if split not in splits:
+        raise InputError(f"{name} has no split {split!r}; {nearest(split, splits)}")
 
 
 def stack(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

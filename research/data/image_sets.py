@@ -12,7 +12,7 @@ import PIL.Image
 
 from research.data import sources
 from research.data.examples import Dataset, InMemory, Source, content_sha256, stack
-from research.errors import InputError, nearest
+from research.errors import InputError
 
 IN_MEMORY_BYTES = 2**30
 LEVELS = {"digits": 17}  # the others have the 256 of a byte
@@ -54,11 +54,7 @@ def load(name: str, split: str) -> ImageSet:
     from research.data import preparation
 
     builder = _prepared_builder(name)
-    try:
-        count = builder.info.splits[split].num_examples
-    except (KeyError, ValueError) as error:
-        allowed = nearest(split, builder.info.splits)
-        raise InputError(f"{name} has no split {split!r}; {allowed}") from error
+    count = preparation.split_size(builder, name, split)
     features = dict(builder.info.features.items())
     image: Any = features.get("image")
     label = features.get("label")

@@ -12,10 +12,10 @@ import numpy as np
 
 from research.data import encoding, wordnet
 from research.data.corpora import Part, hashed, held_out
-from research.data.examples import InMemory
+from research.data.examples import InMemory, check_split
 from research.data.text_sets import Tokenized
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError, nearest
+from research.errors import InputError
 
 SPLITS = ("train", "test")
 
@@ -103,8 +103,7 @@ def chosen(name: str, split: str) -> Sequence[Example]:
 
     Raises InputError as `load` does.
     """
-    if split not in SPLITS:
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, SPLITS)}")
+    check_split(name, split, SPLITS)
     examples = CLASSES[name].examples() if name in CLASSES else SPANS[name]()
     test = held_out(example.group for example in examples)
     train = [example for example in examples if example.group not in test]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from research.data.examples import Dataset, InMemory, content_sha256
-from research.errors import InputError, nearest
+from research.data.examples import Dataset, InMemory, check_split, content_sha256
+from research.errors import InputError
 
 SPLITS = ("train", "test")
 
@@ -44,8 +44,7 @@ def load(
     Raises:
       InputError: there is no such split, the modulus is no prime, or a split would be empty.
     """
-    if split not in SPLITS:
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, SPLITS)}")
+    check_split(name, split, SPLITS)
     if modulus < 2 or any(modulus % factor == 0 for factor in range(2, modulus)):
         raise InputError(f"data.modulus={modulus} is no prime: not every division has an answer")
     inputs, target = equations(modulus)

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from research.data.examples import Dataset, InMemory, content_sha256
+from research.data.examples import Dataset, InMemory, check_split, content_sha256
 from research.data.mixtures import MIXTURES, Mixture
-from research.errors import InputError, nearest
 
 COUNTS = {"train": 100_000, "test": 10_000}
 
@@ -28,8 +27,7 @@ def load(name: str, split: str) -> PointSet:
     Raises:
       InputError: there is no such split.
     """
-    if split not in COUNTS:
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, COUNTS)}")
+    check_split(name, split, COUNTS)
     seed = list(COUNTS).index(split)
     arrays = {"point": MIXTURES[name].draw(COUNTS[split], seed=seed).astype(np.float32)}
     return PointSet(

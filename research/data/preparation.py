@@ -53,6 +53,18 @@ def prepared(name: str, others: Collection[str] = ()) -> tfds.core.DatasetBuilde
     return builder
 
 
+def split_size(builder: tfds.core.DatasetBuilder, name: str, split: str) -> int:
+    """How many examples a split has, or a part of it, `train[:90%]`, of the set `name`.
+
+    Raises InputError: there is no such split.
+    """
+    try:
+        return builder.info.splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        allowed = nearest(split, builder.info.splits)
+        raise InputError(f"{name} has no split {split!r}; {allowed}") from error
+
+
 def shards_sha256(builder: tfds.core.DatasetBuilder, split: str) -> str:
     """A hash of the names and sizes of a split's files, that is quick where the set is large."""
     digest = hashlib.sha256(builder.info.full_name.encode())

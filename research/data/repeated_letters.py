@@ -5,10 +5,10 @@ import string
 import numpy as np
 from jaxtyping import Int
 
-from research.data.examples import InMemory, content_sha256
+from research.data.examples import InMemory, check_split, content_sha256
 from research.data.text_sets import TextSet
 from research.data.tokenizers import train
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, check_least
 
 ALPHABET = string.ascii_lowercase
 COUNTS = {"train": 20_000, "test": 500}
@@ -27,8 +27,7 @@ def load(name: str, split: str, *, length: int = 100, period: int = 25) -> TextS
       InputError: there is no such split, or no such period or length.
     """
     check_least(1, **{"data.length": length})
-    if split not in COUNTS:
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, COUNTS)}")
+    check_split(name, split, COUNTS)
     if not SHORTEST <= period <= len(ALPHABET):
         raise InputError(f"data.period={period} must lie in {SHORTEST}..{len(ALPHABET)}")
     tokenizer = train("char", [ALPHABET], None)

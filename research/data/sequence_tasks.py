@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from research.data.examples import Dataset, InMemory, content_sha256
-from research.errors import InputError, nearest
+from research.data.examples import Dataset, InMemory, check_split, content_sha256
+from research.errors import InputError
 
 REMEMBERED = 10  # symbols to copy
 SYMBOLS = 10  # 0 is blank, 1 to 8 are copied, 9 asks for them
@@ -99,8 +99,7 @@ def load(name: str, split: str, *, length: int | None = None) -> SequenceTask:
       InputError: there is no such split, or no task of that length.
     """
     task = TASKS[name]
-    if split not in task.counts:
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, task.counts)}")
+    check_split(name, split, task.counts)
     length = task.length if length is None else length
     if length < 2:
         raise InputError(f"data.length={length} of {name} is too short; 2 is the least")

@@ -14,12 +14,6 @@ from research.errors import InputError
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATELIER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def client(tmp_path, monkeypatch):
     """Puts a client of our own, a shell script, on an otherwise empty PATH."""
 
