@@ -59,6 +59,6 @@ def decoder(layers: int) -> ConfigDict:
             sample=dict(
                 every_steps=500, count=4, prompt="thebigfoxthe", new_tokens=40, strategy="greedy"
             ),
-            evaluate=dict(count=0, batch_size=100),  # texts of its letters have no words to score,
+            evaluate=dict(count=0, batch_size=100),  # its letters are no words to score
         )
     )

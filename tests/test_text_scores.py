@@ -82,15 +82,16 @@ def test_a_models_texts_stand_beside_documents_of_as_many_words():
 
 
 def test_random_words_are_drawn_by_their_frequency():
-    """Of 4,000 words three quarters are the one that is three quarters of the set."""
-    train = text_set(["the the cat the"] * 5)
+    """A window of 48 letters has 11 whole words, of which 8 are the same."""
+    train = text_set([" ".join(["the the cat the"] * 40)], length=48)
     few, many = (text.split() for text in unigram_words(train, [3, 4000], seed=0))
     assert len(few) == 3 and len(many) == 4000 and set(many) == {"the", "cat"}
-    assert many.count("the") / 4000 == pytest.approx(3 / 4, abs=4 * (3 / 16 / 4000) ** 0.5)
+    share, error = 8 / 11, (8 * 3 / 11**2 / 4000) ** 0.5
+    assert many.count("the") / 4000 == pytest.approx(share, abs=4 * error)
 
 
 def test_random_words_are_those_of_training():
-    train, test = text_set(["the the the"]), text_set([" ".join(WORDS)])
+    train, test = text_set([" ".join(["the"] * 20)]), text_set([" ".join(WORDS)])
     found = {s.metric: s for s in score({"texts": ["a cat sat on a mat"]}, train, test)}
     row = found["distinct_2[n=1]"]
     assert row.baselines["unigram_words"] == 1 / 5 and row.floor == 1

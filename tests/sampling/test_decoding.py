@@ -14,7 +14,6 @@ from research.sampling.decoding.strategies import Task
 from tests.kernels.sampling_suite import check_frequencies, filtered
 from tests.sampling.language_models import (
     ORDER_2,
-    RECURRENT,
     V,
     counting,
     index,

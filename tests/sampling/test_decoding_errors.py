@@ -6,7 +6,7 @@ import pytest
 
 from research.errors import InputError
 from research.sampling.decoding import generate, grammar, stream
-from tests.sampling.language_models import RECURRENT, ORDER_2, V, parameters
+from tests.sampling.language_models import ORDER_2, RECURRENT, V, parameters
 
 PARAMS = parameters(0)
 RNG = jax.random.key(1)
