@@ -53,4 +53,4 @@ def trained(made: ConfigDict, name: str) -> tuple[Experiment, TrainState]:
     state = run(made, workdir)
     if int(state.step) < made.steps:
         raise InputError(f"{workdir} stopped at step {int(state.step)}; the same command goes on")
-    return build(made), state
+    return build(made, files=workdir), state
