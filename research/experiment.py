@@ -109,6 +109,7 @@ LEAST = {
     "seed": 0,
     "steps": 0,
     "checkpoint.every_steps": 0,
+    "checkpoint.keep": 1,
     "log.every_steps": 0,
     "sample.every_steps": 0,
     "sample.count": 0,
@@ -142,6 +143,11 @@ class Experiment:
     def layout(self) -> TrainState:
         """The state's shapes, dtypes and shardings."""
         return state_layout(self.method, example=self.example(), mesh=self.mesh, rules=self.rules)
+
+    def check(self) -> None:
+        """Raises InputError where the devices don't divide the batch, or the method refuses it."""
+        check_batch(self.batch_size, self.mesh.shape)
+        self.layout()
 
     def train(self, **options: Any) -> TrainState:
         """`loop.train` of this experiment; `options` are its further keyword arguments."""
@@ -235,6 +241,7 @@ def check_numbers(config: ConfigDict) -> None:
         raise InputError(f"the config lacks {', '.join(missing)}")
     for path, least in LEAST.items():
         check_least(least, **{path: numbers[path]})
+    check_least(1, steps_per_execution=config.get("steps_per_execution", 1))
 
 
 def by_role(

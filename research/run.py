@@ -42,10 +42,11 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     where texts are learned.
 
     Raises:
-      InputError: the directory was made by a config that trains otherwise, or its checkpoint by
-        other code.
+      InputError: nothing can be trained by this config, and the directory isn't touched; or it
+        was made by a config that trains otherwise, or its checkpoint by other code.
     """
     experiment = build(config, files=workdir)
+    experiment.check()
     claim_directory(workdir, config)
     experiment.train_data.save(workdir)
     description = manifest(

@@ -62,6 +62,25 @@ def test_what_only_watches_a_training_may_change(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["log"]["every_steps"] == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("method.minibatches", 3, "are not divided by minibatches=3"),
+        ("steps_per_execution", 0, "steps_per_execution is 0; 1 is the least"),
+        ("checkpoint.keep", 0, "checkpoint.keep is 0; 1 is the least"),
+    ],
+)
+def test_a_command_that_is_refused_takes_no_workdir(tmp_path, path, value, message):
+    """The mended command is then no other config's."""
+    config = load_config("configs/ppo.py:cartpole_debug")
+    with config.unlocked():
+        config.steps_per_execution = 1
+        config.update_from_flattened_dict({path: value})
+    with pytest.raises(InputError, match=message):
+        run.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_workdir_that_is_a_file(tmp_path):
     path = tmp_path / "notes"
     path.write_text("mine")
