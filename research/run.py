@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from research.data import pipelines
 from research.errors import InputError
 from research.experiment import Experiment, build
+from research.files import held
 from research.training import checkpoints as checkpointing
 from research.training import pictures
 from research.training.logs import (
@@ -38,18 +39,31 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     """Trains `config` in `workdir`, from where the last run of the same config there stopped.
 
     The directory then holds config.json, manifest.json (with the final state's hash once the run
-    is through), metrics.jsonl, TensorBoard events, checkpoints/ and samples/, and tokenizer.json
-    where texts are learned.
+    is through), metrics.jsonl, TensorBoard events, checkpoints/ and samples/, tokenizer.json where
+    texts are learned, and a lock.
 
     Raises:
       InputError: nothing can be trained by this config, and the directory isn't touched; or it
-        was made by a config that trains otherwise, or its checkpoint by other code.
+        was made by a config that trains otherwise, or its checkpoint by other code; or another
+        process trains there, or it is no folder that can be written in.
     """
     experiment = build(config, files=workdir)
     experiment.check()
-    claim_directory(workdir, config)
-    experiment.train_data.save(workdir)
-    description = manifest(
+    with held(workdir):
+        claim_directory(workdir, config)
+        description = described(experiment, config)
+        write_json(workdir / "manifest.json", description)
+        experiment.train_data.save(workdir)
+        state = train_watched(experiment, workdir, description)
+        if int(state.step) == experiment.steps:
+            description["final_state_sha256"] = sha256(state)
+            write_json(workdir / "manifest.json", description)
+    return state
+
+
+def described(experiment: Experiment, config: ConfigDict) -> dict[str, Any]:
+    """The manifest of what is about to train."""
+    return manifest(
         config=plain(config),
         seed=experiment.seed,
         data_hashes={
@@ -57,7 +71,12 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             for data in (experiment.train_data, experiment.test_data)
         },
     )
-    write_json(workdir / "manifest.json", description)
+
+
+def train_watched(
+    experiment: Experiment, workdir: pathlib.Path, description: Mapping[str, Any]
+) -> TrainState:
+    """The experiment trained, its checkpoints, metrics and samples written in `workdir`."""
     checkpoints = checkpointing.Checkpoints(
         workdir / "checkpoints", keep=experiment.checkpoint["keep"]
     )
@@ -70,7 +89,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         ProgressWriter(experiment.steps, start=start),
     ]
     try:
-        state = experiment.train(
+        return experiment.train(
             checkpoints=checkpoints,
             checkpoint_every=experiment.checkpoint["every_steps"],
             manifest=description,
@@ -82,10 +101,6 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         for writer in writers:
             writer.close()
         checkpoints.close()
-    if int(state.step) == experiment.steps:
-        description["final_state_sha256"] = sha256(state)
-        write_json(workdir / "manifest.json", description)
-    return state
 
 
 def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
@@ -183,8 +198,7 @@ def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Makes `workdir` this config's own, which may watch the training of the last one otherwise.
 
     Raises:
-      InputError: it belongs to another training, and the differing keys are named; or it is no
-        folder that can be written in.
+      InputError: it belongs to another training, and the differing keys are named.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -197,11 +211,7 @@ def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
                 f"{workdir} was made by another config: {'; '.join(differing)}; "
                 "choose another --workdir"
             )
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, plain(config))
-    except OSError as error:
-        raise InputError(f"cannot write in {workdir}: {error.strerror}") from error
+    write_json(path, plain(config))
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -13,6 +13,7 @@ from research.configuration import load_config
 from research.data import datasets
 from research.errors import InputError
 from research.experiment import build
+from research.files import held
 from research.training.method import Method
 from research.training.state import TrainState
 
@@ -79,6 +80,15 @@ def test_a_command_that_is_refused_takes_no_workdir(tmp_path, path, value, messa
     with pytest.raises(InputError, match=message):
         run.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_is_one_process_at_a_time(tmp_path):
+    run.run(debug(), tmp_path)
+    before = (tmp_path / "config.json").read_text()
+    with held(tmp_path), pytest.raises(InputError, match=f"another process works in {tmp_path}"):
+        run.run(debug(log__every_steps=2), tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
+    run.run(debug(log__every_steps=2), tmp_path)
 
 
 def test_a_workdir_that_is_a_file(tmp_path):
