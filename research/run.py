@@ -1,5 +1,6 @@
 """A run in its directory: started, resumed or read back, with everything that explains it."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -44,42 +45,60 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
 
     Raises:
       InputError: nothing can be trained by this config, and the directory isn't touched; or it
-        was made by a config that trains otherwise, or its checkpoint by other code; or another
-        process trains there, or it is no folder that can be written in.
+        was made by a config that trains otherwise, or its checkpoint by other code or on other
+        data; or another process trains there, or it is no folder that can be written in.
     """
     experiment = build(config, files=workdir)
     experiment.check()
     with held(workdir):
         claim_directory(workdir, config)
-        description = described(experiment, config)
-        write_json(workdir / "manifest.json", description)
-        experiment.train_data.save(workdir)
-        state = train_watched(experiment, workdir, description)
+        with contextlib.closing(
+            checkpointing.Checkpoints(workdir / "checkpoints", keep=experiment.checkpoint["keep"])
+        ) as checkpoints:
+            description = described(experiment, config, workdir, kept=checkpoints.latest)
+            write_json(workdir / "manifest.json", description)
+            experiment.train_data.save(workdir)
+            state = train_watched(experiment, workdir, checkpoints, description)
         if int(state.step) == experiment.steps:
             description["final_state_sha256"] = sha256(state)
             write_json(workdir / "manifest.json", description)
     return state
 
 
-def described(experiment: Experiment, config: ConfigDict) -> dict[str, Any]:
-    """The manifest of what is about to train."""
-    return manifest(
-        config=plain(config),
-        seed=experiment.seed,
-        data_hashes={
-            f"{data.name}/{data.split}": data.fingerprint
-            for data in (experiment.train_data, experiment.test_data)
-        },
-    )
+def described(
+    experiment: Experiment, config: ConfigDict, workdir: pathlib.Path, *, kept: int | None
+) -> dict[str, Any]:
+    """The manifest of what is about to train; where checkpoint `kept` is the last, of what has.
+
+    Raises:
+      InputError: `kept` was trained on other data.
+    """
+    hashes = {
+        f"{data.name}/{data.split}": data.fingerprint
+        for data in (experiment.train_data, experiment.test_data)
+    }
+    path = workdir / "manifest.json"
+    if kept is not None and path.exists():
+        before = json.loads(path.read_text())
+        known = before["data_sha256"]
+        other = [name for name in sorted(known | hashes) if known.get(name) != hashes.get(name)]
+        if other:
+            raise InputError(
+                f"{workdir} was trained on other data: {', '.join(other)}; "
+                "give it that data again, or choose another --workdir"
+            )
+        if kept == experiment.steps:
+            return before
+    return manifest(config=plain(config), seed=experiment.seed, data_hashes=hashes)
 
 
 def train_watched(
-    experiment: Experiment, workdir: pathlib.Path, description: Mapping[str, Any]
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    checkpoints: checkpointing.Checkpoints,
+    description: Mapping[str, Any],
 ) -> TrainState:
-    """The experiment trained, its checkpoints, metrics and samples written in `workdir`."""
-    checkpoints = checkpointing.Checkpoints(
-        workdir / "checkpoints", keep=experiment.checkpoint["keep"]
-    )
+    """The experiment trained, and its metrics and samples written in `workdir`."""
     start = checkpoints.latest or 0
     writers: list[Writer] = [
         JsonlWriter(workdir / "metrics.jsonl", start=start),
@@ -100,7 +119,6 @@ def train_watched(
     finally:
         for writer in writers:
             writer.close()
-        checkpoints.close()
 
 
 def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from research.data import datasets
 from research.errors import InputError
 from research.experiment import build
 from research.files import held
+from research.training import manifest
 from research.training.method import Method
 from research.training.state import TrainState
 
@@ -89,6 +91,40 @@ def test_a_workdir_is_one_process_at_a_time(tmp_path):
         run.run(debug(log__every_steps=2), tmp_path)
     assert (tmp_path / "config.json").read_text() == before
     run.run(debug(log__every_steps=2), tmp_path)
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_a_run_that_is_through_keeps_the_manifest_of_what_trained_it(tmp_path, monkeypatch):
+    """One that isn't is told anew; and the hash of a state whose run was killed before it."""
+    run.run(debug(), tmp_path)
+    before = manifest_of(tmp_path)
+    monkeypatch.setattr(manifest, "git_state", lambda: {"commit": "later", "dirty": False})
+    run.run(debug(sample__count=3), tmp_path)
+    assert manifest_of(tmp_path) == before
+    unhashed = {key: value for key, value in before.items() if key != "final_state_sha256"}
+    (tmp_path / "manifest.json").write_text(json.dumps(unhashed))
+    run.run(debug(), tmp_path)
+    assert manifest_of(tmp_path) == before
+    shutil.rmtree(tmp_path / "checkpoints" / "2")
+    run.run(debug(), tmp_path)
+    assert manifest_of(tmp_path)["git"]["commit"] == "later"
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
+    run.run(debug(), tmp_path)
+    path = tmp_path / "manifest.json"
+    other = manifest_of(tmp_path)
+    other["data_sha256"]["digits/train"] = "another"
+    path.write_text(json.dumps(other))
+    with pytest.raises(InputError, match=r"trained on other data: digits/train; .* --workdir"):
+        run.run(debug(), tmp_path)
+    assert manifest_of(tmp_path) == other
+    shutil.rmtree(tmp_path / "checkpoints")
+    run.run(debug(), tmp_path)
+    assert manifest_of(tmp_path)["data_sha256"]["digits/train"] != "another"
 
 
 def test_a_workdir_that_is_a_file(tmp_path):
