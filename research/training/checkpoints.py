@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import grain.checkpoint
@@ -26,6 +26,9 @@ class Checkpoints:
 
     `report` receives one line for each damaged checkpoint found. A damaged one is moved into
     `damaged/` beside the directory, so that its step can be saved again.
+
+    Raises:
+      InputError: there are checkpoints and all are damaged, or `keep` is less than 1.
     """
 
     def __init__(
@@ -34,7 +37,13 @@ class Checkpoints:
         check_least(1, **{"checkpoint.keep": keep})
         self._directory = directory.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
-        for step, reason in damaged_steps(self._directory).items():
+        damaged = damaged_steps(self._directory)
+        if damaged and len(damaged) == len(steps(self._directory)):
+            raise InputError(
+                f"{_none_whole(self._directory, damaged)}; to begin anew delete it, or choose "
+                "another folder"
+            )
+        for step, reason in damaged.items():
             aside = self._directory.parent / "damaged" / str(step)
             shutil.rmtree(aside, ignore_errors=True)
             aside.parent.mkdir(exist_ok=True)
@@ -94,8 +103,7 @@ def load(directory: pathlib.Path, like: TrainState) -> TrainState:
     damaged = damaged_steps(directory)
     good = [step for step in steps(directory) if step not in damaged]
     if not good:
-        reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
-        raise InputError(f"no whole checkpoint in {directory} ({reasons or 'it is empty'})")
+        raise InputError(_none_whole(directory, damaged))
     manager = ocp.CheckpointManager(
         directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
     )
@@ -135,12 +143,20 @@ def full_disk_is_an_os_error(directory: pathlib.Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory)) from error
 
 
+def _none_whole(directory: pathlib.Path, damaged: Mapping[int, str]) -> str:
+    reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+    return f"no whole checkpoint in {directory} ({reasons or 'it is empty'})"
+
+
 def _damage(directory: pathlib.Path) -> str | None:
     try:
         sealed = json.loads((directory / SEAL).read_text())
     except (OSError, ValueError):
         return f"{SEAL} is missing or unreadable"
-    found = file_hashes(directory)
+    try:
+        found = file_hashes(directory)
+    except OSError as error:  # a trainer that keeps few deletes the oldest meanwhile
+        return f"{error.filename} cannot be read: {error.strerror}"
     wrong = sorted(name for name in sealed | found if sealed.get(name) != found.get(name))
     return f"{wrong[0]} is not what was saved" if wrong else None
 

@@ -89,3 +89,26 @@ def test_only_the_newest_are_kept(tmp_path):
 def test_no_checkpoint_kept_is_refused(tmp_path, keep):
     with pytest.raises(InputError, match=f"checkpoint.keep is {keep}; 1 is the least"):
         Checkpoints(tmp_path, keep=keep)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(saved):
+    for step in (2, 4, 6):
+        (saved / str(step) / checkpointing.SEAL).write_text("{}")
+    with pytest.raises(
+        InputError, match=r"no whole checkpoint in .*\(2: .*; to begin anew delete it, or"
+    ):
+        Checkpoints(saved, keep=5)
+    assert steps(saved) == [2, 4, 6] and not (saved.parent / "damaged").exists()
+
+
+def test_a_checkpoint_that_goes_while_it_is_checked_is_passed_over(saved, monkeypatch):
+    """As the newest one read here goes when a trainer saves the next."""
+
+    def gone(path):
+        if "6" in path.parts:
+            shutil.rmtree(saved / "6", ignore_errors=True)
+        return original(path)
+
+    original = checkpointing.sha256
+    monkeypatch.setattr(checkpointing, "sha256", gone)
+    assert int(checkpointing.load(saved, layout()).step) == 4
