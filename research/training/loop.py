@@ -114,8 +114,8 @@ def train(
                 checkpoints.save(state, iterator, dict(manifest or {}))
             if is_last:
                 break
-    if checkpoints:
-        checkpoints.wait()
+        if checkpoints:
+            checkpoints.wait()
     return state
 
 
@@ -126,21 +126,24 @@ def is_due(step: int, every: int, *, last: bool) -> bool:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM or Ctrl-C comes; the next one acts as it always did."""
+    """A list that is empty until SIGTERM or Ctrl-C comes; the next of either acts as ever."""
     received: list[int] = []
     before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def note(number: int, frame: Any) -> None:
         received.append(number)
-        signal.signal(number, before[number])
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     for number in before:
         signal.signal(number, note)
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 class _Meter:

@@ -13,7 +13,7 @@ import pytest
 from research.errors import InputError
 from research.training.checkpoints import Checkpoints, steps
 from research.training.logs import Writer
-from research.training.loop import Hook
+from research.training.loop import Hook, stop_signals
 from research.training.optimizers import averaged
 from research.training.rng import named
 from research.training.state import sha256
@@ -231,3 +231,25 @@ def test_a_signal_saves_and_returns(tmp_path, number):
     checkpoints.close()
     assert int(state.step) == 5 == checkpoints.latest
     assert signal.getsignal(number) == handler
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_of_either_kind_ends_the_process(first):
+    with stop_signals() as received:
+        os.kill(os.getpid(), first)
+        assert received == [first]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_during_the_last_save_does_not_lose_it(tmp_path, monkeypatch):
+    def interrupted(checkpoints):
+        os.kill(os.getpid(), signal.SIGINT)
+        wait(checkpoints)
+
+    wait = Checkpoints.wait
+    monkeypatch.setattr(Checkpoints, "wait", interrupted)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    assert int(fit(steps=3, checkpoints=checkpoints).step) == 3
+    checkpoints.close()
+    assert steps(tmp_path / "checkpoints") == [3]
