@@ -109,7 +109,8 @@ def train(
                 meter.check_params(step, state.params)
             # A step that is saved has had its hooks: a resumed run doesn't come back to it.
             for hook in due:
-                hook.act(state)
+                with meter.pausing():
+                    hook.act(state)
             if saves and checkpoints is not None:
                 checkpoints.save(state, iterator, dict(manifest or {}))
             if is_last:
@@ -159,6 +160,13 @@ class _Meter:
         start = time.perf_counter()
         yield
         self._waited += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Leaves the time of what runs inside out of the pace."""
+        start = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - start
 
     def report(self, steps: range, metrics: Metrics) -> None:
         """`metrics` hold a number for each of the steps, and perhaps more."""

@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -253,3 +254,9 @@ def test_a_signal_during_the_last_save_does_not_lose_it(tmp_path, monkeypatch):
     assert int(fit(steps=3, checkpoints=checkpoints).step) == 3
     checkpoints.close()
     assert steps(tmp_path / "checkpoints") == [3]
+
+
+def test_the_pace_is_without_the_hooks_time():
+    recorder, second = Recorder(), Hook(2, lambda state: time.sleep(1))
+    fit(steps=6, writers=[recorder], log_every=2, hooks=[second])
+    assert min(values["steps_per_second"] for _, values in recorder.lines[1:]) > 4
