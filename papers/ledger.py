@@ -100,24 +100,27 @@ def measure(claim: Claim, seeds: int | None = None) -> None:
 
     Each seed is kept in results.json as soon as it is done, with the time, commit and device.
     """
+    git = git_state()  # the code that is imported, whatever is committed while it measures
     if claim.measure is not None:
         for seed in range(claim.seeds if seeds is None else seeds):
             if str(seed) not in records(claim):
                 start = time.perf_counter()
                 values = {name: float(value) for name, value in claim.measure(seed).items()}
-                keep(claim, seed, values, seconds=time.perf_counter() - start)
+                keep(claim, seed, values, seconds=time.perf_counter() - start, git=git)
     save(claim, records(claim))
 
 
-def keep(claim: Claim, seed: int, values: Measurement, *, seconds: float) -> None:
-    """Writes one seed's measurement beside the others."""
+def keep(
+    claim: Claim, seed: int, values: Measurement, *, seconds: float, git: Mapping[str, Any]
+) -> None:
+    """Writes one seed's measurement, by the code of `git`, beside the others."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = {
         "values": values,
         "measured": now,
         "seconds": round(seconds, 1),
         "device": jax.devices()[0].device_kind,
-        "git": git_state(),
+        "git": git,
     }
     save(claim, records(claim) | {str(seed): record})
 

@@ -136,3 +136,16 @@ def test_more_seeds_are_added_to_those_kept(directory):
     ledger.measure(counting(calls))
     ledger.measure(counting(calls), seeds=5)
     assert calls == [0, 1, 2, 3, 4]
+
+
+def test_a_seed_has_the_commit_it_began_with(directory, monkeypatch):
+    """Which is that of the code at work; another may be made meanwhile."""
+
+    def measure(seed):
+        monkeypatch.setattr(ledger, "git_state", lambda: {"commit": "later", "dirty": False})
+        return {"error": 0.0}
+
+    monkeypatch.setattr(ledger, "git_state", lambda: {"commit": "first", "dirty": False})
+    ledger.measure(dataclasses.replace(EXACT, measure=measure))
+    seeds = ledger.results("toy")["toy.identity"]["seeds"]
+    assert [record["git"]["commit"] for record in seeds.values()] == ["first"] * 3
