@@ -14,6 +14,7 @@ import jax
 
 from papers.rules import Measurement, Rule
 from research.errors import InputError, nearest
+from research.files import turn
 from research.training.manifest import git_state, write_json
 
 PAPERS_DIR = pathlib.Path(__file__).parent
@@ -107,7 +108,7 @@ def measure(claim: Claim, seeds: int | None = None) -> None:
                 start = time.perf_counter()
                 values = {name: float(value) for name, value in claim.measure(seed).items()}
                 keep(claim, seed, values, seconds=time.perf_counter() - start, git=git)
-    save(claim, records(claim))
+    save(claim, {})
 
 
 def keep(
@@ -122,14 +123,20 @@ def keep(
         "device": jax.devices()[0].device_kind,
         "git": git,
     }
-    save(claim, records(claim) | {str(seed): record})
+    save(claim, {str(seed): record})
 
 
-def save(claim: Claim, kept: Mapping[str, Any]) -> None:
-    """Writes a claim's entry of results.json: the seeds kept and the verdict on them."""
-    verdict = judge(claim, [record["values"] for record in kept.values()])
-    entry = {"fingerprint": claim.fingerprint, "seeds": kept, **verdict._asdict()}
-    write_json(results_path(claim.paper), results(claim.paper) | {claim.id: entry})
+def save(claim: Claim, measured: Mapping[str, Any]) -> None:
+    """Adds seeds to a claim's entry of results.json, and writes the verdict on all it keeps.
+
+    Others may add theirs at the same time: claims of a paper share the file.
+    """
+    path = results_path(claim.paper)
+    with turn(path.parent):
+        kept = {**records(claim), **measured}
+        verdict = judge(claim, [record["values"] for record in kept.values()])
+        entry = {"fingerprint": claim.fingerprint, "seeds": kept, **verdict._asdict()}
+        write_json(path, results(claim.paper) | {claim.id: entry})
 
 
 def records(claim: Claim) -> dict[str, Any]:

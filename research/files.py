@@ -3,9 +3,28 @@
 import contextlib
 import fcntl
 import pathlib
+import uuid
 from collections.abc import Iterator
 
 from research.errors import InputError
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes the file whole or leaves what is there: a reader never sees half of it."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def turn(folder: pathlib.Path) -> Iterator[None]:
+    """Waits until nobody else is inside it with `folder`."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

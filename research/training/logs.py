@@ -12,6 +12,7 @@ from typing import Any
 import rich.console
 import rich.progress
 
+from research.files import write_text
 from research.training import pictures
 
 SECONDS_BETWEEN_LINES = 10
@@ -36,7 +37,7 @@ class JsonlWriter(Writer):
 
     def __init__(self, path: pathlib.Path, *, start: int = 0):
         kept = [line for line in _whole_lines(path) if line["step"] <= start]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

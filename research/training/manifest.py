@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from research.files import write_text
+
 PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets"),
     *("numpy", "scikit-learn"),
@@ -57,6 +59,4 @@ def _git(*arguments: str) -> str:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes whole or not at all: a reader never sees half a file."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -1,6 +1,8 @@
 """Verdict rules on made-up measurements: what holds, what is refused, and the words."""
 
+import concurrent.futures
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -149,3 +151,20 @@ def test_a_seed_has_the_commit_it_began_with(directory, monkeypatch):
     ledger.measure(dataclasses.replace(EXACT, measure=measure))
     seeds = ledger.results("toy")["toy.identity"]["seeds"]
     assert [record["git"]["commit"] for record in seeds.values()] == ["first"] * 3
+
+
+def test_claims_of_one_paper_that_are_kept_at_once_lose_no_seed(directory, monkeypatch):
+    def slow(paper):
+        found = results(paper)
+        time.sleep(0.3)
+        return found
+
+    results = ledger.results
+    monkeypatch.setattr(ledger, "results", slow)
+    claims = [dataclasses.replace(EXACT, id=f"toy.{name}") for name in "ab"] * 2
+    options = dict(seconds=1.0, git={})
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for seed, claim in enumerate(claims):
+            pool.submit(ledger.keep, claim, seed, {"error": 0.0}, **options)
+    kept = {claim: set(entry["seeds"]) for claim, entry in results("toy").items()}
+    assert kept == {"toy.a": {"0", "2"}, "toy.b": {"1", "3"}}
