@@ -2,13 +2,33 @@
 
 import pathlib
 import runpy
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ml_collections import ConfigDict
 
-from research.errors import InputError, nearest
+from research.errors import InputError, check_least, nearest
 
 TREE = pathlib.Path(__file__).parents[1]
+SECTIONS = (
+    *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
+    *("sample", "evaluate"),
+)
+# The least of each integer that a config must have, and the other keys that it may have.
+INTEGERS = {
+    "seed": 0,
+    "steps": 0,
+    "data.batch_size": 1,
+    "checkpoint.every_steps": 0,
+    "checkpoint.keep": 1,
+    "log.every_steps": 0,
+    "sample.every_steps": 0,
+    "sample.count": 0,
+    "evaluate.count": 0,
+    "evaluate.batch_size": 1,
+}
+OPTIONAL = ("steps_per_execution", "environment", "sharding", "lora")
+# Sections that have no other keys; what the others are made of knows theirs.
+WHOLE = ("checkpoint", "log", "evaluate")
 
 
 def load_config(name: str) -> ConfigDict:
@@ -51,3 +71,33 @@ def unknown_key(config: ConfigDict, path: str) -> str | None:
         return None
     where = ".".join(["config", *sections])
     return f"{where} has no key {key!r}; {nearest(key, config.keys())}"
+
+
+def check_keys(config: ConfigDict) -> None:
+    """Raises InputError: a section or a value is missing, unknown, of a wrong type or too small."""
+    missing = [name for name in SECTIONS if not isinstance(config.get(name), ConfigDict)]
+    if missing:
+        raise InputError(f"the config lacks {', '.join(missing)}")
+    values = dict(config)
+    for section in SECTIONS:
+        values |= {f"{section}.{key}": value for key, value in config[section].items()}
+    if missing := [path for path in ("data.name", *INTEGERS) if path not in values]:
+        raise InputError(f"the config lacks {', '.join(missing)}")
+    check_names(config, {"seed", "steps", *SECTIONS, *OPTIONAL}, "config")
+    for section in WHOLE:
+        allowed = [path.split(".")[1] for path in INTEGERS if path.startswith(f"{section}.")]
+        check_names(config[section], allowed, section)
+    if not isinstance(values["data.name"], str):
+        raise InputError(f"data.name is {values['data.name']!r}; it takes a name")
+    at_once = {"steps_per_execution": 1} if "steps_per_execution" in config else {}
+    for path, least in (INTEGERS | at_once).items():
+        if type(values[path]) is not int:
+            raise InputError(f"{path} is {values[path]!r}; it takes an integer")
+        check_least(least, **{path: values[path]})
+
+
+def check_names(names: Iterable[str], allowed: Collection[str], section: str) -> None:
+    """Raises InputError where a key of `section` is none of the `allowed`, with the nearest."""
+    for name in names:
+        if name not in allowed:
+            raise InputError(f"{section}.{name} is unknown; {nearest(name, allowed)}")

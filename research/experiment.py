@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from research.configuration import check_keys, check_names
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
@@ -99,22 +99,6 @@ METHODS: dict[str, Callable[..., Method]] = {
     "text_classifier": TextClassifier,
     "skip_gram": SkipGram,
     "glove": GloVe,
-}
-SECTIONS = (
-    *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
-    *("sample", "evaluate"),
-)
-# What no part of an experiment checks itself.
-LEAST = {
-    "seed": 0,
-    "steps": 0,
-    "checkpoint.every_steps": 0,
-    "checkpoint.keep": 1,
-    "log.every_steps": 0,
-    "sample.every_steps": 0,
-    "sample.count": 0,
-    "evaluate.count": 0,
-    "evaluate.batch_size": 1,
 }
 
 
@@ -201,7 +185,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     Raises:
       InputError: a section or an argument is missing, unknown, of the wrong type or too small.
     """
-    check_numbers(config)
+    check_keys(config)
     options = {key: v for key, v in config.data.items() if key not in ("name", "batch_size")}
     load = functools.partial(datasets.load, config.data.name, files=files, **options)
     train_data, test_data = load(split="train"), load(split="test")
@@ -215,6 +199,8 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     method = choose(METHODS, config.method, "method", given=given)
     if "lora" in config:
         method = construct(lora_of(method), config.lora, "lora", given={"method": method})
+    drawn = inspect.signature(method.sample).parameters.keys() - {"state", "rng", "batch"}
+    check_names(config.sample, drawn | {"every_steps"}, "sample")
     return Experiment(
         method=method,
         train_data=train_data,
@@ -230,18 +216,6 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         sample=config.sample.to_dict(),
         evaluate=config.evaluate.to_dict(),
     )
-
-
-def check_numbers(config: ConfigDict) -> None:
-    """Raises InputError where a section or a number of `LEAST` is missing, or one is too small."""
-    numbers = flatten_dict(config.to_dict(), sep=".")
-    missing = [name for name in SECTIONS if name not in config]
-    missing += [path for path in LEAST if path not in numbers]
-    if missing:
-        raise InputError(f"the config lacks {', '.join(missing)}")
-    for path, least in LEAST.items():
-        check_least(least, **{path: numbers[path]})
-    check_least(1, steps_per_execution=config.get("steps_per_execution", 1))
 
 
 def by_role(
@@ -283,9 +257,7 @@ def construct(
         is missing.
     """
     taken = inspect.signature(make).parameters
-    for name in arguments:
-        if name not in taken:
-            raise InputError(f"{section}.{name} is unknown; {nearest(name, taken)}")
+    check_names(arguments, taken, section)
     fitting = {name: value for name, value in (given or {}).items() if name in taken}
     arguments = fitting | dict(arguments)
     required = [name for name, parameter in taken.items() if parameter.default is parameter.empty]

@@ -64,16 +64,31 @@ def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, messa
         ("optimizer.learning_rate", None, "optimizer lacks learning_rate"),
         ("log.every_steps", None, "the config lacks log.every_steps"),
         ("mesh", None, "the config lacks mesh"),
+        ("checkpoint.keep", None, "the config lacks checkpoint.keep"),
+        ("data.name", None, "the config lacks data.name"),
+        ("data.batch_size", None, "the config lacks data.batch_size"),
+        ("data.name", 3, "data.name is 3; it takes a name"),
+        ("data.batch_size", 8.0, "data.batch_size is 8.0; it takes an integer"),
+        ("evaluate.count", "many", "evaluate.count is 'many'; it takes an integer"),
+        ("steps", 1505.0, "steps is 1505.0; it takes an integer"),
+        ("steps_per_execution", "2", "steps_per_execution is '2'; it takes an integer"),
+        ("log.every_steps", True, "log.every_steps is True; it takes an integer"),
+        ("shardings", [], "config.shardings is unknown; nearest: sharding"),
+        ("steps_per_executions", 2, "config.steps_per_executions is unknown; nearest: steps_per_e"),
+        ("log.evry", 2, "log.evry is unknown; .*every_steps"),
+        ("checkpoint.keeps", 2, "checkpoint.keeps is unknown; nearest: keep"),
+        ("evaluate.batchsize", 2, "evaluate.batchsize is unknown; nearest: batch_size"),
+        ("sample.cuont", 2, "sample.cuont is unknown; nearest: count"),
     ],
 )
-def test_a_number_that_is_too_small_or_missing_is_named(path, value, message):
+def test_a_value_that_is_wrong_missing_or_unknown_is_named(path, value, message):
     config = load_config("configs/ppo.py:cartpole_debug")
     *sections, key = path.split(".")
     with config.unlocked():
         part = functools.reduce(lambda part, name: part[name], sections, config)
-        if value is None:
-            del part[key]
-        else:
+        if key in part:
+            del part[key]  # with its type
+        if value is not None:
             part[key] = value
     with pytest.raises(InputError, match=message):
         build(config)
