@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import itertools
 import os
 import pathlib
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from research.configuration import load_config, unknown_key
+from research.configuration import found, load_config, unknown_key
 from research.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -26,8 +25,7 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
 
     def parse(argv: Sequence[str]) -> list[str]:
         try:
-            check_config(argv)
-            return flags.FLAGS(argv, known_only=extra_flags)
+            return flags.FLAGS(with_config(argv), known_only=extra_flags)
         except (flags.Error, InputError) as error:
             sys.exit(_line(error))
 
@@ -47,6 +45,8 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
             # Who read the output has gone, as `head` does: nothing is told at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            sys.exit(_line(InputError(f"cannot use {error.filename}: {error.strerror}")))
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -81,16 +81,22 @@ def keep_memory() -> None:
         allocator(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def check_config(argv: Sequence[str]) -> None:
-    """Raises InputError where argv names no config file or variant, or a key the config lacks."""
-    argv = [re.sub("^--?", "--", arg) for arg in argv]  # absl takes both
-    files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-    files += [value for flag, value in itertools.pairwise(argv) if flag == "--config"]
+def with_config(argv: Sequence[str]) -> list[str]:
+    """argv with the path of its config file from here, if it has one; absl's flags open that.
+
+    Raises:
+      InputError: it names no config file or variant, or a key that the config lacks.
+    """
+    argv = [re.sub("^--?config(?=[=.]|$)", "--config", arg) for arg in argv]  # absl takes both
     paths = [arg.split("=")[0].split(".", 1)[1] for arg in argv if arg.startswith("--config.")]
-    for config in map(load_config, files):
-        unknown = [line for path in paths if (line := unknown_key(config, path))]
-        if unknown:
-            raise InputError(unknown[0])
+    for place, arg in enumerate(argv[1:], 1):
+        if arg.startswith("--config=") or argv[place - 1] == "--config":
+            name = arg.removeprefix("--config=")
+            config = load_config(name)
+            if unknown := [line for path in paths if (line := unknown_key(config, path))]:
+                raise InputError(unknown[0])
+            argv[place] = arg.removesuffix(name) + found(name)
+    return argv
 
 
 def _line(error: Exception) -> str:

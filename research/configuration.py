@@ -37,13 +37,23 @@ def load_config(name: str) -> ConfigDict:
     Raises:
       InputError: no such file, or the file has no such variant.
     """
-    filename, _, variant = name.partition(":")
+    path, _, variant = found(name).partition(":")
+    get_config = runpy.run_path(path)["get_config"]
+    return get_config(variant) if variant else get_config()
+
+
+def found(name: str) -> str:
+    """`FILE.py:VARIANT` with the file's path from here, where it is the tree's.
+
+    Raises:
+      InputError: no such file.
+    """
+    filename, colon, variant = name.partition(":")
     path = next((p for p in (pathlib.Path(filename), TREE / filename) if p.is_file()), None)
     if path is None:
         configs = [f"configs/{p.name}" for p in (TREE / "configs").glob("*.py")]
         raise InputError(f"no config file {filename!r}; {nearest(filename, configs)}")
-    get_config = runpy.run_path(str(path))["get_config"]
-    return get_config(variant) if variant else get_config()
+    return f"{path}{colon}{variant}"
 
 
 def split_variant(variant: str, variants: Iterable[str], file: str) -> tuple[str, bool]:

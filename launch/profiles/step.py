@@ -22,6 +22,8 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
     The floor is that of its matrix products and convolutions in the config's dtype, and of moving
     the state in and out and the batch in, each once. xprof or Perfetto opens the trace.
     """
+    trace = out / "trace"
+    trace.mkdir(parents=True, exist_ok=True)
     step, state, batch, rng = bare_step(build(config))
     state_bytes = size_of(state)
     moved = 2 * state_bytes + size_of(batch)
@@ -39,7 +41,6 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
 
     once()
     times = [once() for _ in range(rounds)]
-    trace = out / "trace"
     with jax.profiler.trace(str(trace)):
         for _ in range(TRACED):
             once()

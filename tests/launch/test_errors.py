@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from research.configuration import TREE
+
 
 def run(*arguments, **environment):
     command = [sys.executable, "-m", *map(str, arguments)]
@@ -86,6 +88,30 @@ def test_no_registry_in_reach_names_what_works_without(tmp_path):
         ATELIER_CACHE=str(tmp_path / "cache"),
     )
     assert "`digits` works without any download" in line
+
+
+def test_a_config_of_the_tree_is_found_from_another_folder(tmp_path):
+    """And its flags are those of the file, however they are written."""
+    command = [sys.executable, "-m", "launch.train", "-config", "configs/vae.py:digits_debug"]
+    arguments = ["-config.steps=1", "--workdir=run"]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(TREE)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "finished at step 1" in done.stdout
+
+
+def test_a_place_that_can_not_be_written_in(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    config = "--config=configs/classifier.py:digits_debug"
+    step = ["launch.profile", "--step", "--rounds=2", config]
+    line = error_of(*step, f"--out={tmp_path}/file/deeper")
+    assert line.endswith(f"cannot use {tmp_path}/file/deeper/trace: Not a directory")
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
