@@ -32,7 +32,7 @@ test-aot: setup-aot  ## compile every kernel for TPUs and GPUs that are not here
 	JAX_PLATFORMS=cpu .venv-aot/bin/python -m pytest -q -m aot
 
 # The compilers have an environment of their own: JAX would look for their devices in every command.
-.venv-aot/installed: setup
+.venv-aot/installed: .venv/installed
 	test -x .venv-aot/bin/python || $(PYTHON) -m venv .venv-aot
 	$(BIN)/uv pip install --quiet --python .venv-aot/bin/python --constraint requirements.lock --editable '.[aot,peers,test]'
 	touch $@
