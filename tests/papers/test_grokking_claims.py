@@ -34,8 +34,15 @@ def test_late_validation_is_grokking_and_what_is_sooner_or_never_is_not():
     never = [(25, 0.01), (50, 0.02), (10_000, 0.98)]
     assert verdict(late(600), late(600), never) == "FAILED"
     assert verdict(late(600, then=0.9), late(600, then=0.9), late(600, then=1.0)) == "FAILED"
-    with pytest.raises(InputError, match="training has not reached"):
-        paper.delays(TRAINING[:1], never)
+
+
+@pytest.mark.parametrize("claim", paper.CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize("validation", [0.01, 1.0])
+def test_what_is_never_learned_fails(claim, validation):
+    training = [(25, 0.2), (4000, 0.9)]
+    found = paper.delays(training, [(25, 0.01), (4000, validation)])
+    assert found["training_steps"] == 4000 and found["times_later"] == 1
+    assert ledger.judge(claim, [found | {"chance": 1 / 97}] * 3).name == "FAILED"
 
 
 def test_training_ends_when_validation_is_reached(tmp_path, monkeypatch):
