@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from research.errors import InputError
 from research.experiment import Experiment
 from research.training.logs import JsonlWriter, TensorBoardWriter
 from research.training.loop import Hook
@@ -32,7 +33,11 @@ def by_turns(
     """`rounds` stretches of `steps` steps of the loop; after each `other()`, which says its time.
 
     One turn more of both goes first and is left out: it holds their compilation.
+
+    Raises:
+      InputError: a signal stopped it.
     """
+    last = steps * (rounds + 1)
     looped, others = [], []
     mark = time.perf_counter()
 
@@ -45,10 +50,12 @@ def by_turns(
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory)
         state = experiment.train(
-            steps=steps * (rounds + 1),
+            steps=last,
             writers=[JsonlWriter(path / "metrics.jsonl"), TensorBoardWriter(path)],
             log_every=min(log_every or steps, steps),  # each turn's wait for data is in the log
             hooks=[Hook(steps, turn)],
         )
+        if int(state.step) < last:
+            raise InputError(f"stopped after {len(others)} of {rounds + 1} turns: nothing is told")
         waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]
     return Turns(looped[1:], others[1:], statistics.median(waits[1:]), state)

@@ -1,6 +1,8 @@
 """launch.profile: the loop against its step, a step against its floor, a kernel against its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -8,7 +10,10 @@ import pytest
 
 from kernels.compilers import missing
 from launch.profiles.kernel import check_hand_written
+from launch.turns import by_turns
+from research.configuration import load_config
 from research.errors import InputError
+from research.experiment import build
 
 
 def profile(*flags, timeout=600):
@@ -32,6 +37,21 @@ def test_loop_over_step_is_measured():
     assert abs(found["loop_over_step"] - ratio) < 1e-9
     assert found["compilations_after_first_step"] == 0
     assert 0 <= found["data_wait"] < 1
+
+
+def test_turns_that_are_stopped_tell_nothing():
+    """Medians of fewer rounds are not those that were asked for."""
+
+    def other():
+        others.append(1.0)
+        if len(others) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return 1.0
+
+    others = []
+    experiment = build(load_config("configs/classifier.py:digits_debug"))
+    with pytest.raises(InputError, match="stopped after 3 of 6 turns"):
+        by_turns(experiment, other, steps=2, rounds=5, log_every=2)
 
 
 def test_a_step_stands_beside_its_floor(tmp_path):
