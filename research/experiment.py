@@ -55,6 +55,7 @@ from research.training.execution import state_layout
 from research.training.loop import train
 from research.training.method import Method
 from research.training.optimizers import optimizer
+from research.training.patterns import check_expressions, check_found
 from research.training.sharding import Rules, check_batch, make_mesh
 from research.training.state import TrainState
 from research.training.types import Batch, Places
@@ -129,9 +130,14 @@ class Experiment:
         return state_layout(self.method, example=self.example(), mesh=self.mesh, rules=self.rules)
 
     def check(self) -> None:
-        """Raises InputError where the devices don't divide the batch, or the method refuses it."""
+        """What else a training needs than to be built.
+
+        Raises:
+          InputError: the devices don't divide the batch, the method refuses it, or a pattern of
+            the optimizer or of the sharding is in no parameter's path.
+        """
         check_batch(self.batch_size, self.mesh.shape)
-        self.layout()
+        check_found("sharding", [pattern for pattern, _ in self.rules], self.layout())
 
     def train(self, **options: Any) -> TrainState:
         """`loop.train` of this experiment; `options` are its further keyword arguments."""
@@ -201,13 +207,15 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         method = construct(lora_of(method), config.lora, "lora", given={"method": method})
     drawn = inspect.signature(method.sample).parameters.keys() - {"state", "rng", "batch"}
     check_names(config.sample, drawn | {"every_steps"}, "sample")
+    rules = [(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())]
+    check_expressions("sharding", [pattern for pattern, _ in rules])
     return Experiment(
         method=method,
         train_data=train_data,
         test_data=test_data,
         batch_size=config.data.batch_size,
         mesh=construct(make_mesh, config.mesh, "mesh"),
-        rules=[(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())],
+        rules=rules,
         seed=config.seed,
         steps=config.steps,
         steps_per_execution=config.get("steps_per_execution", 1),

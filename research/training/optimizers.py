@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from research.errors import InputError, check_least, nearest
+from research.training.patterns import check_expressions, check_found, path_name
 from research.training.state import TrainState
 from research.training.types import Params
 
@@ -46,12 +47,18 @@ def optimizer(
         `final_rate` of the peak.
       drops: (gradients, factor): after so many the rate is multiplied by the factor.
       clip_norm: the gradient's largest global norm.
-      decayed: parameters whose path, as `Dense_0/kernel`, matches are decayed.
+      decayed: parameters whose path in their group, as `Dense_0/kernel`, matches are decayed.
       rates: (pattern, factor): the first pattern found in a path scales its learning rate.
       accumulate: gradients averaged over this many steps before one move.
       ema_decay: decay of the average that `averaged` returns; None keeps none.
+
+    Raises:
+      InputError: a name is unknown or a pattern no regular expression; at `init`, a pattern is in
+        no parameter's path.
     """
     check_least(1, accumulate=accumulate)
+    check_expressions("optimizer.decayed", [decayed])
+    check_expressions("optimizer.rates", [pattern for pattern, _ in rates])
     directions: dict[str, Callable[[], optax.GradientTransformation]] = {
         "adam": lambda: optax.scale_by_adam(b1, b2, eps),
         "adamw": lambda: optax.scale_by_adam(b1, b2, eps),
@@ -72,10 +79,16 @@ def optimizer(
         final_rate=final_rate,
         drops=[(gradients // accumulate, factor) for gradients, factor in drops],
     )
+
+    def decay_mask(params: Params) -> Any:
+        if weight_decay:
+            check_found("optimizer.decayed", [decayed], params)
+        return matching(decayed, params)
+
     links = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         directions[name](),
-        optax.add_decayed_weights(weight_decay, mask=lambda params: matching(decayed, params)),
+        optax.add_decayed_weights(weight_decay, mask=decay_mask),
         scale_by_name(rates),
         optax.scale_by_learning_rate(rate),
         track_ema(ema_decay) if ema_decay else optax.identity(),
@@ -119,7 +132,7 @@ def matching(pattern: str, tree: Any) -> Any:
     """True at the leaves whose path, as `Dense_0/kernel`, matches `pattern` anywhere."""
 
     def match(path: tuple, leaf: Any) -> bool:
-        return bool(re.search(pattern, jax.tree_util.keystr(path, simple=True, separator="/")))
+        return bool(re.search(pattern, path_name(path)))
 
     return jax.tree_util.tree_map_with_path(match, tree)
 
@@ -128,13 +141,17 @@ def scale_by_name(rates: Sequence[Sequence[Any]]) -> optax.GradientTransformatio
     """Multiplies the updates of a parameter by the factor of the first pattern it matches."""
 
     def factor(path: tuple, update: jax.Array) -> jax.Array:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         return update * next((f for pattern, f in rates if re.search(pattern, name)), 1.0)
 
-    def scale(updates: Params, params: Params) -> Params:
-        return jax.tree_util.tree_map_with_path(factor, updates)
+    def init(params: Params) -> optax.EmptyState:
+        check_found("optimizer.rates", [pattern for pattern, _ in rates], params)
+        return optax.EmptyState()
 
-    return optax.stateless(scale) if rates else optax.identity()
+    def update(updates: Params, state: optax.EmptyState, params: Params | None = None) -> tuple:
+        return jax.tree_util.tree_map_with_path(factor, updates), state
+
+    return optax.GradientTransformation(init, update) if rates else optax.identity()
 
 
 class EmaState(NamedTuple):

@@ -8,6 +8,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from research.errors import InputError, check_least
+from research.training.patterns import path_name
 
 AXES = ("data", "fsdp", "tensor")
 Rules = Sequence[tuple[str, Sequence[str | None]]]
@@ -52,7 +53,7 @@ def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
     """
 
     def of(path: tuple, leaf: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         axes = next((axes for pattern, axes in rules if re.search(pattern, name)), ())
         if len(axes) > len(leaf.shape):
             axes = ()

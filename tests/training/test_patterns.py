@@ -1,0 +1,42 @@
+"""A pattern that chooses no parameter is a slip, and said."""
+
+import pytest
+
+from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import build
+
+
+def checked(**keys):
+    config = load_config("configs/classifier.py:digits_debug")
+    config.sharding = keys.pop("sharding", [])
+    config.optimizer.update(keys)
+    build(config).check()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (dict(decayed="kernal$"), "optimizer.decayed: 'kernal.' is in no parameter's path; paths"),
+        (dict(rates=[("kernel", 0.1), ("^Dence", 2)]), "optimizer.rates: '.Dence' is in no"),
+        (dict(sharding=[("tokens$", ("fsdp",))]), "sharding: 'tokens.' is in no parameter's path"),
+        (dict(decayed="kernel)"), r"optimizer.decayed: 'kernel\)' is no regular expression: un"),
+        (dict(rates=[("(kernel", 0.1)]), "optimizer.rates: .* is no regular expression: missing"),
+        (dict(sharding=[("*kernel", ("fsdp",))]), "sharding: .* no regular expression: nothing to"),
+    ],
+)
+def test_a_pattern_for_nothing_is_refused(keys, message):
+    with pytest.raises(InputError, match=message):
+        checked(**keys)
+
+
+def test_a_pattern_that_an_earlier_one_hides_is_for_something():
+    checked(
+        decayed="bias$|scales$",
+        rates=[("kernel", 0.1), ("conv0", 2.0)],
+        sharding=[("kernel", ()), ("conv0/kernel", ())],
+    )
+
+
+def test_what_decays_by_nothing_needs_no_parameter():
+    checked(decayed="kernal$", weight_decay=0.0)
