@@ -8,6 +8,7 @@ Writes WORKDIR/scores.json, and in WORKDIR/samples the first hundred samples and
 them by eye: nearest training images and, where there is one, the latent space.
 """
 
+import inspect
 import pathlib
 from typing import Any
 
@@ -34,12 +35,15 @@ def main(argv: list[str]) -> None:
     from research.scores.table import print_scores, write_scores
     from research.training import pictures
 
+    if SHOTS.present and TASK.value is None:
+        raise InputError("--shots are solved questions of a --task; name one")
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
     if TASK.value is not None:
         evaluate_task(experiment.method, state, TASK.value)
         return
     count = experiment.evaluate["count"] if COUNT.value is None else COUNT.value
+    check_count(experiment, count)
     scores, shown = [], []
     if count:
         artefacts = draw(experiment, state, jax.random.key(SEED.value), count=count)
@@ -65,6 +69,16 @@ def main(argv: list[str]) -> None:
         print(f"  {path}{'/' if path.is_dir() else ''}")
     for path in shown:
         print(f"the samples: {path}")
+
+
+def check_count(experiment: Any, count: int) -> None:
+    """Raises InputError where more images would be drawn than there are to score them by."""
+    from research.data.image_sets import ImageSet
+
+    draws_images = "batch" not in inspect.signature(experiment.method.sample).parameters
+    most = len(experiment.test_data)
+    if draws_images and isinstance(experiment.test_data, ImageSet) and count > most:
+        raise InputError(f"--count={count} is above the {most} test images that samples stand by")
 
 
 def evaluate_task(method: Any, state: Any, task: str) -> None:

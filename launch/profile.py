@@ -43,6 +43,13 @@ def main(argv: list[str]) -> None:
         raise InputError(
             "say what to profile: one of --loop, --step, --kernel=NAME and --write_report"
         )
+    alone = KERNEL.value is not None and not REPORT.value
+    meant = (
+        *((CONFIG, not kernels), (STEPS, LOOP.value), (TARGET, kernels), (SHAPES, alone)),
+        *((PEERS, alone), (OUT, alone or STEP.value), (JSON, not REPORT.value)),
+    )
+    if idle := [f"--{flag.name}" for flag, is_meant in meant if flag.present and not is_meant]:
+        raise InputError(f"{', '.join(idle)}: nothing of what is profiled takes it")
     if REPORT.value:
         from launch.profiles.kernel import write_report
 

@@ -14,7 +14,7 @@ import inspect
 import pathlib
 from ast import literal_eval
 from collections.abc import Callable, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import jax
 from absl import flags
@@ -88,6 +88,8 @@ def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> di
 def typed(name: str, text: str, hint: Any) -> Any:
     """`text` itself where a string is meant, else the number or the list of numbers in it.
 
+    Where a list is meant, one number is a list of one.
+
     Raises:
       InputError: it is none of those that are meant.
     """
@@ -100,7 +102,10 @@ def typed(name: str, text: str, hint: Any) -> Any:
         value = text
     if float in kinds and type(value) is int:
         return float(value)
-    is_list = isinstance(value, tuple | list) and "Sequence" in str(hint)
+    lists = [part for part in (hint, *get_args(hint)) if get_origin(part) is Sequence]
+    if any(type(value) in get_args(part) for part in lists):
+        return (value,)
+    is_list = isinstance(value, tuple | list) and lists
     if not is_list and type(value) not in kinds:
         raise InputError(f"--{name}={text} has the wrong type; it takes {hint}")
     return value

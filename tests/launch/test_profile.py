@@ -83,6 +83,10 @@ def test_a_kernel_is_timed_beside_its_peers(tmp_path):
             "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
         ),
         (
+            ["--loop", "--config=configs/classifier.py:digits_debug", "--peers", "--shapes=x"],
+            "profile: error: --shapes, --peers: nothing of what is profiled takes it",
+        ),
+        (
             ["--write_report", "--target=tpu-v5"],
             "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
         ),

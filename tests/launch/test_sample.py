@@ -37,6 +37,10 @@ def test_labels_may_stand_in_brackets():
     assert sampling_options(["--labels=[1, 2]"], sample)["labels"] == [1, 2]
 
 
+def test_one_label_is_a_list_of_one():
+    assert sampling_options(["--labels=3"], sample)["labels"] == (3,)
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
@@ -44,6 +48,7 @@ def test_labels_may_stand_in_brackets():
         ("--steps=many", r"--steps=many has the wrong type; it takes int \| None"),
         ("--steps=1.5", r"--steps=1.5 has the wrong type"),
         ("--steps={[]}", r"--steps={\[\]} has the wrong type"),
+        ("--labels=1.5", r"--labels=1.5 has the wrong type"),
         ("--labels=one", r"--labels=one has the wrong type"),
         ("--state=3", r"takes no --state=3"),
         ("--batch=3", r"takes no --batch=3"),

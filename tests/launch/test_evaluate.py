@@ -1,0 +1,30 @@
+"""What can't be scored is refused before anything is drawn."""
+
+import subprocess
+import sys
+
+import pytest
+
+from research import run
+from research.configuration import load_config
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run.run(load_config("configs/vae.py:digits_debug"), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--count=361", "--count=361 is above the 360 test images that samples stand by"),
+        ("--shots=2", "--shots are solved questions of a --task; name one"),
+    ],
+)
+def test_a_flag_that_can_not_be_met_is_one_line(workdir, flag, message):
+    command = [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}", flag]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f"evaluate: error: {message}"
