@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from research.configuration import split_variant
+from research.configuration import config_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "steps": 600, "batch_size": 64, "width": 16},
@@ -34,11 +34,7 @@ DEBUG = {
 
 def get_config(variant: str = "digits") -> ConfigDict:
     """`digits`, `mnist`, `digits_judge` or `mnist_judge`; `VARIANT_debug` runs in seconds."""
-    recipe, is_debug = split_variant(variant, VARIANTS, __file__)
-    config = classifier(**VARIANTS[recipe])
-    if is_debug:
-        config.update_from_flattened_dict(DEBUG)
-    return config
+    return config_of(variant, VARIANTS, classifier, debug=DEBUG, file=__file__)
 
 
 def classifier(*, data: str, steps: int, batch_size: int, width: int, seed: int = 0) -> ConfigDict:

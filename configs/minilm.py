@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from research.configuration import split_variant
+from research.configuration import config_of
 
 # The last layer starts from nothing, and moves faster than what is pretrained.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -57,11 +57,7 @@ DEBUG = {
 
 def get_config(variant: str = "gloss_categories_lora") -> ConfigDict:
     """One of `VARIANTS`; `VARIANT_debug` runs in seconds."""
-    recipe, is_debug = split_variant(variant, VARIANTS, __file__)
-    config = minilm(**VARIANTS[recipe])
-    if is_debug:
-        config.update_from_flattened_dict(DEBUG)
-    return config
+    return config_of(variant, VARIANTS, minilm, debug=DEBUG, file=__file__)
 
 
 def minilm(

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from research.configuration import split_variant
+from research.configuration import config_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "summarize": {
@@ -78,11 +78,7 @@ DEBUG = {
 
 def get_config(variant: str = "summarize") -> ConfigDict:
     """One of `VARIANTS`; `VARIANT_debug` runs in seconds."""
-    recipe, is_debug = split_variant(variant, VARIANTS, __file__)
-    config = t5(**VARIANTS[recipe])
-    if is_debug:
-        config.update_from_flattened_dict(DEBUG)
-    return config
+    return config_of(variant, VARIANTS, t5, debug=DEBUG, file=__file__)
 
 
 def t5(

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from research.configuration import split_variant
+from research.configuration import config_of
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "skipgram": {
@@ -51,11 +51,7 @@ DEBUG = {
 
 def get_config(variant: str = "skipgram") -> ConfigDict:
     """`skipgram` or `glove`; `VARIANT_debug` runs in seconds."""
-    recipe, is_debug = split_variant(variant, VARIANTS, __file__)
-    config = word2vec(**VARIANTS[recipe])
-    if is_debug:
-        config.update_from_flattened_dict(DEBUG)
-    return config
+    return config_of(variant, VARIANTS, word2vec, debug=DEBUG, file=__file__)
 
 
 def word2vec(

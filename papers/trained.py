@@ -42,14 +42,19 @@ def test_metrics(experiment: Experiment, state: TrainState, *, batch_size: int) 
     return {name: metric.mean for name, metric in metrics_on_test(whole, state).items()}
 
 
+def folder(made: ConfigDict, name: str) -> pathlib.Path:
+    """runs/papers/NAME-KEY, of which the key changes with the config."""
+    key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
+    return RUNS / f"{name}-{key}"
+
+
 def trained(made: ConfigDict, name: str) -> tuple[Experiment, TrainState]:
-    """The model of a config trained, or resumed, or read back, under runs/papers/NAME-KEY.
+    """The model of a config trained, or resumed, or read back, in its `folder`.
 
     Raises:
       InputError: training was stopped before its last step; the same command goes on.
     """
-    key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
-    workdir = RUNS / f"{name}-{key}"
+    workdir = folder(made, name)
     state = run(made, workdir)
     if int(state.step) < made.steps:
         raise InputError(f"{workdir} stopped at step {int(state.step)}; the same command goes on")

@@ -2,7 +2,8 @@
 
 import pathlib
 import runpy
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -67,6 +68,26 @@ def split_variant(variant: str, variants: Iterable[str], file: str) -> tuple[str
         path = f"configs/{pathlib.Path(file).name}"
         raise InputError(f"{path} has no variant {variant!r}; {nearest(name, variants)}")
     return name, variant.endswith("_debug")
+
+
+def config_of(
+    variant: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    make: Callable[..., ConfigDict],
+    *,
+    debug: Mapping[str, Any],
+    file: str,
+) -> ConfigDict:
+    """`make` of a variant's arguments; of its `_debug` form with the dotted values of `debug`.
+
+    Raises:
+      InputError: the config file has no such variant.
+    """
+    name, is_debug = split_variant(variant, variants, file)
+    config = make(**variants[name])
+    if is_debug:
+        config.update_from_flattened_dict(debug)
+    return config
 
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:

@@ -3,7 +3,6 @@
 python -m papers.grokking.curves
 """
 
-import hashlib
 import json
 import math
 import pathlib
@@ -14,7 +13,7 @@ from papers import trained
 from papers.ledger import PAPERS_DIR, results
 from research.errors import InputError
 from research.experiment import build
-from research.run import metrics_on_test, plain
+from research.run import metrics_on_test
 from research.training.checkpoints import Checkpoints
 from research.training.logs import JsonlWriter
 from research.training.loop import Hook
@@ -40,14 +39,13 @@ def config(seed: int = 0, *, weight_decay: float = 1.0) -> ConfigDict:
 def curves(made: ConfigDict, name: str) -> tuple[Curve, Curve]:
     """Training accuracy, of each step's batch, and validation accuracy, of all other equations.
 
-    Trained until validation has reached `REACHED`, at most to the config's last step, under
-    runs/papers/NAME-KEY; one that was stopped goes on.
+    Trained until validation has reached `REACHED`, at most to the config's last step, in
+    `trained.folder`; one that was stopped goes on.
 
     Raises:
       InputError: training was stopped.
     """
-    key = hashlib.sha256(repr(plain(made)).encode()).hexdigest()[:8]
-    folder = trained.RUNS / f"{name}-{key}"
+    folder = trained.folder(made, name)
     experiment = build(made)
     checkpoints = Checkpoints(folder / "checkpoints", keep=1)
     start = checkpoints.latest or 0
