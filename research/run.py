@@ -80,11 +80,10 @@ def described(
     path = workdir / "manifest.json"
     if kept is not None and path.exists():
         before = json.loads(path.read_text())
-        known = before["data_sha256"]
-        other = [name for name in sorted(known | hashes) if known.get(name) != hashes.get(name)]
-        if other:
+        trained_on = f"{experiment.train_data.name}/{experiment.train_data.split}"
+        if before["data_sha256"].get(trained_on) != hashes[trained_on]:
             raise InputError(
-                f"{workdir} was trained on other data: {', '.join(other)}; "
+                f"{workdir} was trained on other data than {trained_on} is now; "
                 "give it that data again, or choose another --workdir"
             )
         if kept == experiment.steps:
