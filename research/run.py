@@ -68,10 +68,10 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
 def described(
     experiment: Experiment, config: ConfigDict, workdir: pathlib.Path, *, kept: int | None
 ) -> dict[str, Any]:
-    """The manifest of what is about to train; where checkpoint `kept` is the last, of what has.
+    """The manifest of what is about to train; where checkpoint `kept` is the last, of what did.
 
     Raises:
-      InputError: `kept` was trained on other data.
+      InputError: `kept` was trained on other data, and isn't the last.
     """
     hashes = {
         f"{data.name}/{data.split}": data.fingerprint
@@ -80,14 +80,14 @@ def described(
     path = workdir / "manifest.json"
     if kept is not None and path.exists():
         before = json.loads(path.read_text())
+        if kept == experiment.steps:
+            return before
         trained_on = f"{experiment.train_data.name}/{experiment.train_data.split}"
         if before["data_sha256"].get(trained_on) != hashes[trained_on]:
             raise InputError(
                 f"{workdir} was trained on other data than {trained_on} is now; "
                 "give it that data again, or choose another --workdir"
             )
-        if kept == experiment.steps:
-            return before
     return manifest(config=plain(config), seed=experiment.seed, data_hashes=hashes)
 
 
