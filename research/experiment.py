@@ -105,7 +105,10 @@ METHODS: dict[str, Callable[..., Method]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A run ready to start: what is learned, from which data, on which devices, for how long."""
+    """A run ready to start: what is learned, from which data, on which devices, for how long.
+
+    `patterns` are those by which its optimizers choose parameters, by their keys of the config.
+    """
 
     method: Method
     train_data: Dataset
@@ -113,6 +116,7 @@ class Experiment:
     batch_size: int
     mesh: Mesh
     rules: Rules
+    patterns: dict[str, list[str]]
     seed: int
     steps: int
     steps_per_execution: int
@@ -137,7 +141,10 @@ class Experiment:
             the optimizer or of the sharding is in no parameter's path.
         """
         check_batch(self.batch_size, self.mesh.shape)
-        check_found("sharding", [pattern for pattern, _ in self.rules], self.layout())
+        layout = self.layout()
+        check_found("sharding", [pattern for pattern, _ in self.rules], [layout])
+        for where, patterns in self.patterns.items():
+            check_found(where, patterns, layout.params.values())
 
     def train(self, **options: Any) -> TrainState:
         """`loop.train` of this experiment; `options` are its further keyword arguments."""
@@ -200,7 +207,12 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
         given |= environment.traits() | {"environment": environment}
     given |= by_role("network", config.network, functools.partial(choose, NETWORKS, given=given))
-    make_optimizer = functools.partial(construct, optimizer, given={"total_steps": config.steps})
+    patterns: dict[str, list[str]] = {}
+
+    def make_optimizer(part: ConfigDict, section: str) -> Any:
+        patterns.update(patterns_of(part, section))
+        return construct(optimizer, part, section, given={"total_steps": config.steps})
+
     given |= by_role("optimizer", config.optimizer, make_optimizer)
     method = choose(METHODS, config.method, "method", given=given)
     if "lora" in config:
@@ -216,6 +228,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         batch_size=config.data.batch_size,
         mesh=construct(make_mesh, config.mesh, "mesh"),
         rules=rules,
+        patterns=patterns,
         seed=config.seed,
         steps=config.steps,
         steps_per_execution=config.get("steps_per_execution", 1),
@@ -224,6 +237,13 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         sample=config.sample.to_dict(),
         evaluate=config.evaluate.to_dict(),
     )
+
+
+def patterns_of(config: ConfigDict, section: str) -> dict[str, list[str]]:
+    """The patterns of an optimizer's section by key; those of what decays where anything does."""
+    decayed = [config.decayed] if config.get("weight_decay") and "decayed" in config else []
+    rates = [pattern for pattern, _ in config.get("rates", ())]
+    return {f"{section}.decayed": decayed, f"{section}.rates": rates}
 
 
 def by_role(

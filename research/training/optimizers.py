@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from research.errors import InputError, check_least, nearest
-from research.training.patterns import check_expressions, check_found, path_name
+from research.training.patterns import check_expressions, path_name
 from research.training.state import TrainState
 from research.training.types import Params
 
@@ -53,8 +53,7 @@ def optimizer(
       ema_decay: decay of the average that `averaged` returns; None keeps none.
 
     Raises:
-      InputError: a name is unknown or a pattern no regular expression; at `init`, a pattern is in
-        no parameter's path.
+      InputError: a name is unknown, or a pattern is no regular expression.
     """
     check_least(1, accumulate=accumulate)
     check_expressions("optimizer.decayed", [decayed])
@@ -79,16 +78,10 @@ def optimizer(
         final_rate=final_rate,
         drops=[(gradients // accumulate, factor) for gradients, factor in drops],
     )
-
-    def decay_mask(params: Params) -> Any:
-        if weight_decay:
-            check_found("optimizer.decayed", [decayed], params)
-        return matching(decayed, params)
-
     links = [
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         directions[name](),
-        optax.add_decayed_weights(weight_decay, mask=decay_mask),
+        optax.add_decayed_weights(weight_decay, mask=lambda params: matching(decayed, params)),
         scale_by_name(rates),
         optax.scale_by_learning_rate(rate),
         track_ema(ema_decay) if ema_decay else optax.identity(),
@@ -144,14 +137,10 @@ def scale_by_name(rates: Sequence[Sequence[Any]]) -> optax.GradientTransformatio
         name = path_name(path)
         return update * next((f for pattern, f in rates if re.search(pattern, name)), 1.0)
 
-    def init(params: Params) -> optax.EmptyState:
-        check_found("optimizer.rates", [pattern for pattern, _ in rates], params)
-        return optax.EmptyState()
+    def scale(updates: Params, params: Params) -> Params:
+        return jax.tree_util.tree_map_with_path(factor, updates)
 
-    def update(updates: Params, state: optax.EmptyState, params: Params | None = None) -> tuple:
-        return jax.tree_util.tree_map_with_path(factor, updates), state
-
-    return optax.GradientTransformation(init, update) if rates else optax.identity()
+    return optax.stateless(scale) if rates else optax.identity()
 
 
 class EmaState(NamedTuple):

@@ -22,9 +22,10 @@ def check_expressions(where: str, patterns: Iterable[str]) -> None:
             raise InputError(f"{where}: {pattern!r} is no regular expression: {error}") from error
 
 
-def check_found(where: str, patterns: Iterable[str], tree: Any) -> None:
-    """Raises InputError where one of the patterns is found in no leaf's path."""
-    names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+def check_found(where: str, patterns: Iterable[str], trees: Iterable[Any]) -> None:
+    """Raises InputError where a pattern, which `where` has, is in no leaf's path in any tree."""
+    leaves = [leaf for tree in trees for leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    names = [path_name(path) for path, _ in leaves]
     for pattern in patterns:
         if not any(re.search(pattern, name) for name in names):
             raise InputError(

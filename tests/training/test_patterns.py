@@ -1,6 +1,7 @@
 """A pattern that chooses no parameter is a slip, and said."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from research.configuration import load_config
 from research.errors import InputError
@@ -36,6 +37,13 @@ def test_a_pattern_that_an_earlier_one_hides_is_for_something():
         rates=[("kernel", 0.1), ("conv0", 2.0)],
         sharding=[("kernel", ()), ("conv0/kernel", ())],
     )
+
+
+def test_what_a_frozen_group_has_is_something():
+    """As the base of adapters: the config of its training is theirs too."""
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    config.lora = ConfigDict(dict(rank=2, adapted="(qkv|up)/kernel$"))
+    build(config).check()
 
 
 def test_what_decays_by_nothing_needs_no_parameter():
