@@ -20,7 +20,7 @@ from absl import flags
 from launch import command
 from launch.peers import process
 from research.configuration import load_config
-from research.errors import InputError, nearest
+from research.errors import check_choice
 
 PEERS = pathlib.Path(__file__).parent / "peers"
 
@@ -31,8 +31,7 @@ JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 
 def main(argv: list[str]) -> None:
     allowed = sorted(path.stem for path in PEERS.glob("[a-z]*_*.py"))
-    if PEER.value not in allowed:
-        raise InputError(f"no peer {PEER.value!r}; {nearest(PEER.value, allowed)}")
+    check_choice("peer", PEER.value, allowed)
     measured = compare(PEER.value, rounds=ROUNDS.value)
     lines = [f"{name}: {value}" for name, value in measured.items()]
     print(json.dumps(measured) if JSON.value else "\n".join(lines))

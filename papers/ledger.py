@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from papers.rules import Measurement, Rule
-from research.errors import InputError, nearest
+from research.errors import check_choice
 from research.files import turn
 from research.training.manifest import git_state, write_json
 
@@ -90,8 +90,7 @@ def claims(papers: Iterable[str] | None = None) -> list[Claim]:
     allowed = sorted(path.parent.name for path in pathlib.Path(__file__).parent.glob("*/claims.py"))
     found: list[Claim] = []
     for paper in allowed if papers is None else papers:
-        if paper not in allowed:
-            raise InputError(f"no paper {paper!r}; {nearest(paper, allowed)}")
+        check_choice("paper", paper, allowed)
         found += importlib.import_module(f"papers.{paper}.claims").CLAIMS
     return found
 

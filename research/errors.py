@@ -15,6 +15,13 @@ def check_least(least: int, **values: int) -> None:
             raise InputError(f"{name} is {value}; {least} is the least")
 
 
+def check_choice(kind: str, name: str, allowed: Iterable[str]) -> None:
+    """Raises InputError where there is no `kind` of that name, and tells the nearest allowed."""
+    allowed = list(allowed)
+    if name not in allowed:
+        raise InputError(f"no {kind} {name!r}; {nearest(name, allowed)}")
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Ends an error message: the allowed names nearest to `name`, or all of them if none is."""
     allowed = sorted(allowed)

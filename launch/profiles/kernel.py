@@ -9,7 +9,7 @@ import jax
 from kernels import compilers, report
 from kernels.profile import Row, cases_of, compiled, hand_written, kernel_names, markdown, measured
 from kernels.targets import TARGETS
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice, nearest
 
 
 def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: bool) -> list[Row]:
@@ -35,14 +35,12 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
 
 
 def check(kernel: str, target: str) -> None:
-    if kernel not in kernel_names():
-        raise InputError(f"no kernel {kernel!r}; {nearest(kernel, kernel_names())}")
+    check_choice("kernel", kernel, kernel_names())
     if target == "cpu" and jax.default_backend() != "cpu":
         raise InputError("--target=cpu on a machine with an accelerator: set JAX_PLATFORMS=cpu")
     if target in ("cpu", "device"):
         return
-    if target not in TARGETS:
-        raise InputError(f"no target {target!r}; {nearest(target, ['cpu', 'device', *TARGETS])}")
+    check_choice("target", target, ["cpu", "device", *TARGETS])
     if absent := compilers.missing(target):
         raise InputError(absent)
 

@@ -89,7 +89,7 @@ def people(
 
 
 def repeats(tokens_N: np.ndarray) -> bool:
-    """Whether a text ends with a phrase of two tokens or more, three times over (section 4.3)."""
+    """Whether a text ends with a phrase of two tokens or more, three times over (section 5.3)."""
     count = len(tokens_N)
     return any(
         np.array_equal(tokens_N[-size:], tokens_N[-2 * size : -size])

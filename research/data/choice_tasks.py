@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from research.data import corpora, labelled_texts, text_pairs
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice
 
 
 class Question(NamedTuple):
@@ -33,8 +33,7 @@ def questions(name: str, *, count: int, shots: int, seed: int) -> list[Question]
     Raises:
       InputError: there is no such task, or its texts cannot be had.
     """
-    if name not in TASKS:
-        raise InputError(f"no task {name!r}; {nearest(name, TASKS)}")
+    check_choice("task", name, TASKS)
     if count < 1 or shots < 0:
         raise InputError(f"{count} questions after {shots} solved ones: 1 and 0 at least")
     order = random.Random(seed)

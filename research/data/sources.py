@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Literal
 
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice
 
 WITHOUT_NETWORK = "the data set `digits` works without any download"
 
@@ -125,8 +125,7 @@ def fetch(name: str) -> pathlib.Path:
       InputError: the name is unknown, the client is missing or finds no registry, the archive's
         hash is wrong (it is not kept), or the cache cannot be written.
     """
-    if name not in SOURCES:
-        raise InputError(f"no source is named {name!r}; {nearest(name, SOURCES)}")
+    check_choice("source is named", name, SOURCES)
     source = SOURCES[name]
     target = cache_dir() / "sources" / f"{name}-{source.version}-{source.sha256[:12]}"
     return install(target, lambda folder: _bring(source, folder))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice
 from research.methods.labels import drawn_labels
 from research.sampling.ancestral import ancestral
 from research.sampling.ddim import ddim
@@ -30,8 +30,7 @@ def solver_named(name: str, *, eta: float = 0.0, learned_variance: bool = False)
     'ancestral' takes the learned variance where there is one, else beta-tilde; 'ancestral_beta'
     takes beta. `eta` is DDIM's. Raises InputError for another name, or an eta that is not used.
     """
-    if name not in SOLVERS:
-        raise InputError(f"no solver {name!r}; {nearest(name, SOLVERS)}")
+    check_choice("solver", name, SOLVERS)
     if eta and name != "ddim":
         raise InputError(f"eta is an option of solver 'ddim', not of {name!r}")
     solvers: dict[str, Solver] = {

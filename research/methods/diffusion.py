@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, check_choice, check_least
 from research.methods.denoising import (
     check_label_dropout,
     labels_to_draw,
@@ -65,10 +65,10 @@ class Diffusion(Method):
         bound_terms: int = 16,
         bound_variance: str = "beta_tilde",
     ):
-        one_of("schedule", schedule, SCHEDULES)
-        one_of("prediction", prediction, PREDICTIONS)
-        one_of("loss", loss, LOSSES)
-        one_of("bound_variance", bound_variance, ("beta", "beta_tilde"))
+        check_choice("schedule", schedule, SCHEDULES)
+        check_choice("prediction", prediction, PREDICTIONS)
+        check_choice("loss", loss, LOSSES)
+        check_choice("bound_variance", bound_variance, ("beta", "beta_tilde"))
         check_least(1, timesteps=timesteps, bound_terms=bound_terms)
         check_label_dropout(label_dropout)
         self.network, self.optimizer = network, optimizer
@@ -232,9 +232,3 @@ class Diffusion(Method):
     def time(self, t: Array) -> Float[Array, " B"]:
         """The time told to the network: 0..1000 at any number of timesteps."""
         return t.astype(jnp.float32) * (1000 / self.timesteps)
-
-
-def one_of(argument: str, name: str, allowed: Any) -> None:
-    """Raises InputError unless `name` is one of the allowed."""
-    if name not in allowed:
-        raise InputError(f"no {argument} {name!r}; {nearest(name, allowed)}")

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from research.data.mixtures import Mixture
 from research.data.scaling import scaled
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, check_choice, check_least
 from research.evaluation.modes import DEVIATIONS
 from research.methods.gan_losses import LOSSES, Score, gradient_penalty, packed, r1
 from research.methods.labels import drawn_labels
@@ -60,8 +60,7 @@ class GAN(Method):
         num_classes: int = 0,
     ):
         check_least(1, n_critic=n_critic, packing=packing)
-        if loss not in LOSSES:
-            raise InputError(f"no loss {loss!r}; {nearest(loss, LOSSES)}")
+        check_choice("loss", loss, LOSSES)
         if play not in ("alternating", "simultaneous"):
             raise InputError(f"no play {play!r}; allowed: alternating, simultaneous")
         if play == "simultaneous" and n_critic != 1:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt16
 
 from research.data.scaling import scaled
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice
 from research.training.types import Params, Rng, Scalar
 
 Observed = Float[Array, "*#B H W C"]  # what is modelled: pixels in [-1, 1], binary ones -1 or 1
@@ -50,8 +50,7 @@ class Bernoulli(Likelihood):
     """
 
     def __init__(self, *, levels: int, binarize: str = "none"):
-        if binarize not in ("none", "dynamic"):
-            raise InputError(f"no binarize {binarize!r}; {nearest(binarize, ('none', 'dynamic'))}")
+        check_choice("binarize", binarize, ("none", "dynamic"))
         if binarize == "none" and levels != 2:
             raise InputError(
                 f"likelihood 'bernoulli' is of pixels that are 0 or 1, these have {levels} levels; "
@@ -120,10 +119,9 @@ def likelihood_named(
     name: str, *, levels: int, binarize: str = "none", std: float | None = None
 ) -> Likelihood:
     """'bernoulli' or 'gaussian'. Raises InputError: another name, or data outside its support."""
+    check_choice("likelihood", name, ("bernoulli", "gaussian"))
     if name == "gaussian":
         return Gaussian(levels=levels, binarize=binarize, std=std)
-    if name != "bernoulli":
-        raise InputError(f"no likelihood {name!r}; {nearest(name, ('bernoulli', 'gaussian'))}")
     if std is not None:
         raise InputError("std is an option of likelihood 'gaussian', not of 'bernoulli'")
     return Bernoulli(levels=levels, binarize=binarize)

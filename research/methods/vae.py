@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from research.data import pipelines
 from research.data.examples import Dataset
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, check_choice, check_least
 from research.methods.importance_bounds import (
     BOUNDS,
     Terms,
@@ -54,8 +54,7 @@ class VAE(LatentVariable):
         beta: float = 1.0,
         evaluation_samples: int = 5000,
     ):
-        if bound not in BOUNDS:
-            raise InputError(f"no bound {bound!r}; {nearest(bound, BOUNDS)}")
+        check_choice("bound", bound, BOUNDS)
         check_least(1, k=k, evaluation_samples=evaluation_samples)
         if sorted(networks) != ["decoder", "encoder"]:
             raise InputError(f"network has {', '.join(networks)}; allowed: encoder, decoder")

@@ -7,7 +7,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from research.errors import InputError, nearest
+from research.errors import check_choice
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": nn.gelu,
@@ -76,8 +76,7 @@ class MLPDecoder(nn.Module):
 
 def activation_named(name: str) -> Callable[[jax.Array], jax.Array]:
     """One of `ACTIVATIONS`. Raises InputError for another name."""
-    if name not in ACTIVATIONS:
-        raise InputError(f"no activation {name!r}; {nearest(name, ACTIVATIONS)}")
+    check_choice("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
 
 

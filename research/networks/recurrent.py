@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from research.errors import InputError, nearest
+from research.errors import check_choice
 from research.networks.recurrence import CELLS, Cell, State, Weights, recurrence, step
 
 Inputs = Int[Array, "B T"] | Float[Array, "B T C"]
@@ -35,8 +35,7 @@ class Recurrent(nn.Module):
 
     def setup(self) -> None:
         """Raises InputError: there is no such cell."""
-        if self.cell not in CELLS:
-            raise InputError(f"no cell {self.cell!r}; {nearest(self.cell, CELLS)}")
+        check_choice("cell", self.cell, CELLS)
         if self.vocabulary is not None:
             self.embedding = nn.Embed(self.vocabulary, self.width)
         self.layer = [Layer(self.cell, self.width) for _ in range(self.layers)]

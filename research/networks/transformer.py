@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from kernels.linear import linear
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, check_choice, check_least
 from research.networks.positions import POSITIONS, relative_buckets, sinusoids
 from research.networks.transformer_block import Block, Layer, Memory
 
@@ -96,10 +96,7 @@ class Transformer(nn.Module):
     table: Any = None
 
     def setup(self) -> None:
-        if self.positions not in POSITIONS:
-            raise InputError(
-                f"no positions {self.positions!r}; {nearest(self.positions, POSITIONS)}"
-            )
+        check_choice("positions", self.positions, POSITIONS)
         check_least(1, width=self.width, heads=self.heads)
         if self.heads % (self.kv_heads or self.heads):
             raise InputError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}")

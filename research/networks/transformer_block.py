@@ -13,7 +13,7 @@ from kernels.attention import attention
 from kernels.attention.decode import decode_attention
 from kernels.linear import linear
 from kernels.normalization import layer_norm, rms_norm
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice, nearest
 from research.networks.positions import rotated
 
 ACTIVATIONS = {
@@ -108,8 +108,7 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: Any, stream: Any = None) -> Any:
         """`normed`, or with a stream (normed, stream + x)."""
-        if self.kind not in ("layer", "rms"):
-            raise InputError(f"no norm {self.kind!r}; {nearest(self.kind, ('layer', 'rms'))}")
+        check_choice("norm", self.kind, ("layer", "rms"))
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
         x = x.astype(self.dtype)
         if self.kind == "rms":

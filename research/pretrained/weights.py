@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice
 from research.networks.initial import initial
 from research.pretrained.families import FAMILIES, Family, Row
 
@@ -122,8 +122,7 @@ def misfits(found: Arrays, wanted: Mapping[str, Wanted], family: Family) -> list
 
 def family_of(name: str) -> Family:
     """Raises InputError: there is no such family."""
-    if name not in FAMILIES:
-        raise InputError(f"no family of weights {name!r}; {nearest(name, FAMILIES)}")
+    check_choice("family of weights", name, FAMILIES)
     return FAMILIES[name]
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Key
 
-from research.errors import InputError, check_least, nearest
+from research.errors import InputError, check_choice, check_least, nearest
 from research.sampling.decoding.model import Decoder, Params, Text, Tokens
 from research.sampling.decoding.strategies import STRATEGIES, Session, Task
 
@@ -80,8 +80,7 @@ def stream(
 
 def begin(task: Task, strategy: str, settings: Mapping[str, Any]) -> Session:
     """Starts the strategy of that name."""
-    if strategy not in STRATEGIES:
-        raise InputError(f"no strategy {strategy!r}; {nearest(strategy, STRATEGIES)}")
+    check_choice("strategy", strategy, STRATEGIES)
     if not NO_END <= task.end < task.decoder.vocabulary:
         raise InputError(
             f"end is {task.end}; the model's tokens are below {task.decoder.vocabulary}"
