@@ -31,7 +31,15 @@ SAMPLES = 2500  # drawn after every epoch, always of the same latents
 SCORES = ("modes", "high_quality", "reverse_kl")
 GENERATOR: dict[str, Any] = {"width": 400, "layers": 4}
 DISCRIMINATOR: dict[str, Any] = {"width": 200, "layers": 3, "pieces": 5}
-SETTINGS = (EXAMPLES, BATCH, SAMPLES, GENERATOR, DISCRIMINATOR)
+ADAM = {"learning_rate": 1e-4, "b1": 0.8}
+SETTINGS: dict[str, Any] = {
+    "examples": EXAMPLES,
+    "batch": BATCH,
+    "samples": SAMPLES,
+    "generator": GENERATOR,
+    "discriminator": DISCRIMINATOR,
+    "adam": ADAM,
+}
 SETTINGS_HASH = hashlib.sha256(json.dumps(SETTINGS).encode()).hexdigest()[:8]
 
 
@@ -45,7 +53,7 @@ class Row:
 
     @property
     def method(self) -> GAN:
-        adam = optax.adam(1e-4, b1=0.8)
+        adam = optax.adam(**ADAM)
         return GAN(
             networks={
                 "generator": BatchNormGenerator(2, **GENERATOR),
@@ -110,8 +118,8 @@ def start(method: GAN, rng: Rng) -> TrainState:
 def all_epochs(method: GAN, states: Any, packs: Array, rngs: Array) -> tuple[TrainState, Array]:
     """An epoch of every seed, and the points (seeds, samples, 2) that each then draws."""
     at_once = None if jax.default_backend() == "cpu" else len(rngs)
-    one = lambda seed: epoch(method, *seed)  # noqa: E731
-    return jax.lax.map(one, (states, packs, rngs), batch_size=at_once)
+    seeds = (states, packs, rngs)
+    return jax.lax.map(lambda seed: epoch(method, *seed), seeds, batch_size=at_once)
 
 
 def epoch(method: GAN, state: TrainState, packs: Array, rng: Rng) -> tuple[TrainState, Array]:
