@@ -11,7 +11,7 @@ import triton.language as tl
 
 from kernels.attention.decode.api import Arrays, Settings
 from kernels.attention.triton import key_of, padded
-from kernels.attention.triton_kernels import LN2, LOG2E, LOWEST, capped
+from kernels.attention.triton_parts import LN2, LOG2E, LOWEST, capped
 from kernels.blocks import Blocks, chosen
 from kernels.triton_call import triton_call
 
