@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
@@ -20,6 +21,7 @@ class Classifier(Method):
 
     A batch is `image`, integers 0..levels - 1 of shape (B, H, W, C), and `label`, integers (B,).
     `network.apply({'params': p}, images in [-1, 1])` gives logits (B, K) and features (B, D).
+    Raises InputError without classes, and for a network with logits of another number.
     """
 
     def __init__(
@@ -29,14 +31,24 @@ class Classifier(Method):
         optimizer: optax.GradientTransformation,
         image_shape: tuple[int, int, int],
         levels: int,
+        num_classes: int,
     ):
+        if not num_classes:
+            raise InputError("method 'classifier' learns labels, and the data has none")
         self.network = network
         self.optimizer = optimizer
         self.image_shape = tuple(image_shape)
         self.levels = levels
+        self.num_classes = num_classes
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
-        return {"model": self.network.init(rng, jnp.zeros((1, *self.image_shape)))["params"]}
+        images = jnp.zeros((1, *self.image_shape))
+        variables = self.network.init(rng, images)
+        logits, _ = jax.eval_shape(self.network.apply, variables, images)
+        if logits.shape[-1] != self.num_classes:
+            counts = f"{logits.shape[-1]} logits for the data's {self.num_classes} classes"
+            raise InputError(f"the network has {counts}: leave num_classes to the data")
+        return {"model": variables["params"]}
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]

@@ -37,7 +37,7 @@ class Linear:
 
 
 def classifier():
-    shape = {"image_shape": (4, 4, 1), "levels": 17}
+    shape = {"image_shape": (4, 4, 1), "levels": 17, "num_classes": 3}
     return Classifier(network=Linear(), optimizer=optax.adam(1e-2), **shape)
 
 

@@ -12,6 +12,8 @@ BAD = [
     ("edm.py:digits", {"method.sigma_min": 0.0}, "sigma_min=0.0 must be in"),
     ("edm.py:digits", {"method.sigma_min": 90.0}, r"sigma_min=90.0 must be in \(0, sigma_max=80"),
     ("edm.py:digits", {"network.out_factor": 2}, "1 output channels, not 2: set its out_factor"),
+    ("classifier.py:digits", {"network.num_classes": 9}, "9 logits for the data's 10 classes"),
+    ("classifier.py:digits", {"method.num_classes": 0}, "learns labels, and the data has none"),
     ("word2vec.py:skipgram", {"method.negatives": 0}, "negatives is 0; 1 is the least"),
     ("bert.py:shakespeare", {"network.kv_heads": 3}, "kv_heads=3 does not divide heads="),
     ("in_context_regression.py:linear", {"network.tied": True}, "1 outputs need tied=False"),
