@@ -3,7 +3,8 @@
 python -m launch.compare --peer=NAME [--rounds=7] [--json]
 
 A peer is a page of launch/peers/: what it needs, which config of ours is the same, and its own work
-in its best common setting. It runs in a virtual environment of its own, kept in the cache.
+in its best common setting, on this machine's CPU. It runs in a virtual environment of its own, kept
+in the cache.
 """
 
 import importlib
@@ -20,7 +21,7 @@ from absl import flags
 from launch import command
 from launch.peers import process
 from research.configuration import load_config
-from research.errors import check_choice
+from research.errors import InputError, check_choice
 
 PEERS = pathlib.Path(__file__).parent / "peers"
 
@@ -30,6 +31,8 @@ JSON = flags.DEFINE_bool("json", False, "Print one JSON object.")
 
 
 def main(argv: list[str]) -> None:
+    if jax.default_backend() != "cpu":
+        raise InputError("peers run on the CPU, so ours must too: set JAX_PLATFORMS=cpu")
     allowed = sorted(path.stem for path in PEERS.glob("[a-z]*_*.py"))
     check_choice("peer", PEER.value, allowed)
     measured = compare(PEER.value, rounds=ROUNDS.value)

@@ -98,7 +98,8 @@ def claims(papers: Iterable[str] | None = None) -> list[Claim]:
 def measure(claim: Claim, seeds: int | None = None) -> None:
     """Measures what is missing of the first `seeds` seeds (the claim's own number by default).
 
-    Each seed is kept in results.json as soon as it is done, with the time, commit and device.
+    Each seed is kept in results.json as soon as it is done, with the time, commit and device: of
+    this, even where models are read back that earlier code trained (their manifests tell by which).
     """
     git = git_state()  # the code that is imported, whatever is committed while it measures
     if claim.measure is not None:

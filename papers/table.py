@@ -30,8 +30,8 @@ A claim is a sentence of a paper; its rule is code (`papers/PAPER/claims.py`), a
 generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
 `python -m launch.reproduce --write_table` only rewrites it.
 
-- REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors (a loss: at most 2 above
-  it), or an identity inside its stated tolerance.
+- REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors and no more than a
+  quarter of it off (a loss: at most so much above it), or an identity inside its stated tolerance.
 - DIRECTION HOLDS: the protocol is shrunk, or a bound is ours; every rule of the claim holds: an
   order with 95% intervals that do not overlap, or a bound that each seed keeps, or their mean
   less 2 standard errors.
@@ -39,7 +39,9 @@ generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
 
 ± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,
 table or repository; [M]: from memory. A distance in other features than Inception's is not an FID.
-A page's times are of cores with nothing beside; `seconds` in results.json are often of busy ones.
+A page's times are of cores with nothing beside, unless it says otherwise; `seconds` in results.json
+are often of busy ones. Where a trained model was read back from runs/papers, `seconds`, date and
+commit there are of reading it: what trained it stands in its folder's manifest.json.
 """
 
 

@@ -82,6 +82,7 @@ CLAIMS = [
             identity("place_error", 0, tolerance=0.03),
             identity("changed_elsewhere", 0, tolerance=0),
         ],
+        seeds=5,
         ours=["chosen", "hidden", "swapped", "kept", "place_error", "changed_elsewhere"],
         baseline=["told_by_itself"],
         settings={"rows": ROWS, "length": LENGTH, "vocabulary": VOCABULARY},

@@ -10,7 +10,6 @@ from papers import digits, samples
 from papers import trained as models
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, ordered, violated
-from research.configuration import load_config
 from research.experiment import Experiment
 from research.run import plain
 from research.sampling import analytic, schedules
@@ -24,12 +23,15 @@ STEPS = (5, 10, 20, 50, 100)
 MNIST = "configs/ddpm.py:mnist"
 MNIST_COUNT, MNIST_STEPS = 500, (10, 20, 100)
 STD = 0.3  # of each of a mixture's five Gaussians
+T = 1000
+ODE_STEPS = 20
+KEPT, KEPT_STEPS = 200, (20, 100)
 
 
 def measure_eta_one(seed: int) -> Measurement:
     """The largest distance of DDIM's points from DDPM's, by the same noise, in float64."""
     rng = np.random.default_rng(seed)
-    schedule = schedules.linear(1000)
+    schedule = schedules.linear(T)
     with jax.enable_x64(True):
         means, x = jnp.asarray(rng.normal(size=(2, 64, 2)))
         level = analytic.at_index(schedule)
@@ -44,14 +46,15 @@ def measure_eta_one(seed: int) -> Measurement:
 def measure_ode(seed: int) -> Measurement:
     """DDIM at eta 0 against Euler's method on eq. 14 over the same levels, in float64."""
     rng = np.random.default_rng(seed)
-    vp = schedules.respaced(schedules.linear(1000), 20)
+    schedule = schedules.linear(T)
+    vp = schedules.respaced(schedule, ODE_STEPS)
     # The same noise-to-signal ratios; sigma is the ODE's own time.
     ve = schedules.exploding(vp.sigma / vp.alpha)
     with jax.enable_x64(True):
         means, x = jnp.asarray(rng.normal(size=(2, 64, 2)))
         vp_denoise, ve_denoise = (
             analytic.mixture(jnp.full(5, 0.2), means[:5], STD, level)
-            for level in (analytic.at_index(schedules.linear(1000)), analytic.at_sigma)
+            for level in (analytic.at_index(schedule), analytic.at_sigma)
         )
         key = jax.random.key(seed)
         ours = {eta: ddim(vp_denoise, x, vp, key, eta=eta) for eta in (0.0, 1.0)}
@@ -68,7 +71,7 @@ def measure_few_steps(seed: int) -> Measurement:
 
 def measure_few_steps_mnist(seed: int) -> Measurement:
     """The same of one model of MNIST; a seed is another draw."""
-    experiment, state = models.trained(load_config(MNIST), "mnist")
+    experiment, state = models.trained(models.config(MNIST), "mnist")
     return few_steps(
         experiment, state, seed, dataset="mnist", count=MNIST_COUNT, spacings=MNIST_STEPS
     )
@@ -107,14 +110,15 @@ def measure_consistency(seed: int) -> Measurement:
 
     def images(steps, eta, draws=seed):
         return samples.draw(
-            experiment, state, draws, count=200, solver="ddim", steps=steps, eta=eta
+            experiment, state, draws, count=KEPT, solver="ddim", steps=steps, eta=eta
         )
 
-    whole = images(100, 0.0)
+    few, many = KEPT_STEPS
+    whole = images(many, 0.0)
     return {
-        "distance_eta0": _rms(whole - images(20, 0.0)),
-        "distance_eta1": _rms(images(100, 1.0) - images(20, 1.0)),
-        "distance_other_x_T": _rms(whole - images(100, 0.0, draws=seed + 1000)),
+        "distance_eta0": _rms(whole - images(few, 0.0)),
+        "distance_eta1": _rms(images(many, 1.0) - images(few, 1.0)),
+        "distance_other_x_T": _rms(whole - images(many, 0.0, draws=seed + 1000)),
     }
 
 
@@ -130,7 +134,7 @@ CLAIMS = [
         figure="identity, difference 0 [M]",
         figures={"difference_of_eta_1": 0},
         kind="exact",
-        protocol="Exact denoiser of a mixture of five Gaussians, linear betas, T = 1000, variance "
+        protocol=f"Exact denoiser of a mixture of five Gaussians, linear betas, T = {T}, variance "
         "beta-tilde, the same noise in both, float64; the largest difference of 64 points.",
         measure=measure_eta_one,
         rules=[
@@ -140,6 +144,7 @@ CLAIMS = [
         seeds=5,
         ours=["difference_of_eta_1"],
         baseline=["difference_of_eta_0"],
+        settings={"std": STD, "T": T},
     ),
     Claim(
         id="ddim.ode",
@@ -148,7 +153,7 @@ CLAIMS = [
         figure="identity, difference 0 [M]",
         figures={"difference_of_eta_0": 0},
         kind="exact",
-        protocol="Exact denoiser of a mixture of five Gaussians, 20 of T = 1000 linear steps; "
+        protocol=f"Exact denoiser of a mixture of five Gaussians, {ODE_STEPS} of {T} linear steps; "
         "Euler's method on the variance-exploding form, float64; 64 points.",
         measure=measure_ode,
         rules=[
@@ -158,6 +163,7 @@ CLAIMS = [
         seeds=5,
         ours=["difference_of_eta_0"],
         baseline=["difference_of_eta_1"],
+        settings={"std": STD, "T": T, "steps": ODE_STEPS},
     ),
     Claim(
         id="ddim.few_steps",
@@ -195,7 +201,7 @@ CLAIMS = [
             *("beta_10", "beta_100"),
         ],
         baseline=["test_images", "per_pixel_gaussian"],
-        settings={"count": MNIST_COUNT, "steps": MNIST_STEPS, "mnist": plain(load_config(MNIST))}
+        settings={"count": MNIST_COUNT, "steps": MNIST_STEPS, "mnist": plain(models.config(MNIST))}
         | digits.settings(classifiers=["mnist_convnet"]),
     ),
     Claim(
@@ -204,13 +210,13 @@ CLAIMS = [
         source="section 5.2, figure 5",
         figure="shown in images, no number [M]",
         kind="direction",
-        protocol=f"{digits.CONFIG}; RMS pixel distance of 200 images of 20 and 100 steps, "
+        protocol=f"{digits.CONFIG}; RMS pixel distance of {KEPT} images of 20 and 100 steps, "
         "in [-1, 1]; eta = 1 keeps x_T too, the last baseline does not.",
         measure=measure_consistency,
         rules=[ordered("distance_eta0", "distance_eta1", "distance_other_x_T")],
         ours=["distance_eta0", "distance_eta1"],
         baseline=["distance_other_x_T"],
-        settings={"steps": [20, 100]} | digits.settings("cosine_simple"),
+        settings={"count": KEPT, "steps": KEPT_STEPS} | digits.settings("cosine_simple"),
     ),
     Claim(
         id="ddim.cifar10",

@@ -109,7 +109,7 @@ CLAIMS = [
         source="figures 1 and 2, section 3",
         figure="shown as trajectories [V, the authors' notebook]",
         figures={f"{name}_distance": 0 for name in CONVERGENT},
-        kind="exact",
+        kind="direction",
         protocol=f"The authors' notebook: step {H:g}, {STEPS} steps from (1, 1), here turned by a "
         f"radian a seed; clip {CLIP:g}, penalty {PENALTY:g}, noise {NOISE:g}, gamma {GAMMAS}.",
         measure=measure_convergence,
@@ -120,6 +120,6 @@ CLAIMS = [
         seeds=5,
         ours=[f"{name}_distance" for name in PLAYS],
         baseline=["start_distance"],
-        settings={"steps": STEPS, "h": H, "noise": NOISE, "penalty": PENALTY, "clip": CLIP},
+        settings={"steps": STEPS, "h": H, "plays": PLAYS},
     ),
 ]

@@ -145,6 +145,7 @@ CLAIMS = [
             violated("longest_first_wrong", least=0.01),
             violated("unknown_to_letters", least=0.5),
         ],
+        seeds=5,
         ours=["not_read_back", "merges_wrong"],
         baseline=["longest_first_wrong", "unknown_to_letters"],
         settings={"words": WORDS, "strings": (STRINGS, LENGTH)},

@@ -37,7 +37,7 @@ def measure_bounds(seed: int) -> Measurement:
             return {f"L_{k}": log_mean_exp(weights[..., :k]).mean() for k in (1, 2, 5, 50)}
 
         parts = jax.lax.map(bounds, jax.random.split(jax.random.key(seed), PARTS))
-    found = {name: float(np.mean(values)) for name, values in parts.items()}
+    found = {name: float(np.mean(np.asarray(values))) for name, values in parts.items()}
     log_p = float(model.log_p_B.mean())
     elbo = log_p - float(model.gap_B.mean())
     return found | {"log_p": log_p, "L_1_less_elbo": found["L_1"] - elbo}

@@ -51,7 +51,7 @@ CLAIMS = [
         source="section 4.2, algorithm 1",
         figure="shown in images; here error 0 as resamples grow [M]",
         figures={"slope_error": 0, "variance_error": 0},
-        kind="exact",
+        kind="direction",
         protocol=f"Two Gaussians of correlation {CORRELATION} with their exact denoiser, the first "
         f"known; {STEPS} of 1000 linear steps, variance beta, {COUNT:,} draws; resamples "
         f"{RESAMPLES}.",

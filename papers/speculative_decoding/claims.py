@@ -165,6 +165,7 @@ CLAIMS = [
             identity("tokens_error", 0.0, tolerance=0.02),
             violated("all_accepted_error", least=0.05),
         ],
+        seeds=5,
         ours=["tokens_error", "acceptance", *(f"tokens_{g}" for g in DRAFTS)],
         baseline=["standard_tokens", "all_accepted_error"],
         settings=SETTINGS,

@@ -135,6 +135,7 @@ CLAIMS = [
             identity("mean_span", 3.0, tolerance=1e-6),
             violated("target_tokens_one_by_one", least=plan(LENGTH).targets + 10),
         ],
+        seeds=5,
         ours=["share_taken_out", "mean_span", "target_tokens", "texts_not_restored"],
         baseline=["mean_span_one_by_one", "target_tokens_one_by_one"],
         settings={"length": LENGTH, "rows": ROWS},

@@ -63,7 +63,7 @@ def optimum(made: Pairs, seed: int, *, negatives: int) -> Float[np.ndarray, "n n
     """The scores w . c at the minimum of the expected loss, which L-BFGS finds in float64.
 
     The expectation is over pairs and noise of what `SkipGram.per_example` draws. Raises
-    RuntimeError where the minimum is not reached.
+    InputError where the minimum is not reached.
     """
     method = made.method(negatives=negatives)
     size = len(made.share)
