@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.attention import attention, xla
+from kernels.attention import attention, xla, xla_plan
 from kernels.attention.api import Arrays, Settings
 from kernels.attention.peers_cpu import PEERS
 from kernels.blocks import tried
@@ -112,7 +112,7 @@ def test_pairs_are_the_bands():
     """Of 16 x 16 blocks of 32: all, the lower triangle, and a window's two diagonals."""
 
     def count(left, right):
-        whole, edge = xla.pairs(512, 512, 32, 32, Settings(1.0, None, left, right))
+        whole, edge = xla_plan.pairs(512, 512, 32, 32, Settings(1.0, None, left, right))
         return len(whole), len(edge)
 
     assert count(None, None) == (256, 0)
@@ -127,10 +127,10 @@ def test_parts_hold_the_logits_they_may(direction):
     small, long = arrays(batch=128, queries=196, keys=196, heads=8, size=8), arrays(keys=1000)
     settings = Settings(1.0, None, None, None)
     with blocks(256, 256, 2**19):
-        plan = xla.planned(direction, Arrays(*small, None, None, None), settings)
+        plan = xla_plan.planned(direction, Arrays(*small, None, None, None), settings)
         assert (plan.queries, plan.keys) == (196, 196)
         assert (plan.batch, plan.heads, plan.parts) == (1, 8, 128)
-        plan = xla.planned(direction, Arrays(*long, None, None, None), settings)
+        plan = xla_plan.planned(direction, Arrays(*long, None, None, None), settings)
         assert plan.keys * 4 - 1000 < 16 * 4
 
 
