@@ -69,7 +69,7 @@ def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) ->
     for backend, call in contestants.items():
         try:
             compiled[backend] = jax.jit(call).lower(*arrays).compile()
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, ImportError) as error:
             # A backend may not take the case, a peer not be installed: the row says so.
             refused[backend] = str(error)
     times = seconds_by_turns(compiled, arrays, rounds=rounds)

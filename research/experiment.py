@@ -11,11 +11,12 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from kernels.dispatch import DTYPES
 from research.configuration import check_keys, check_names
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
-from research.errors import InputError, nearest
+from research.errors import InputError, check_choice, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
@@ -206,7 +207,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     if "environment" in config:
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
         given |= environment.traits() | {"environment": environment}
-    given |= by_role("network", config.network, functools.partial(choose, NETWORKS, given=given))
+    given |= by_role("network", config.network, functools.partial(network, given=given))
     patterns: dict[str, list[str]] = {}
 
     def make_optimizer(part: ConfigDict, section: str) -> Any:
@@ -237,6 +238,14 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         sample=config.sample.to_dict(),
         evaluate=config.evaluate.to_dict(),
     )
+
+
+def network(config: ConfigDict, section: str, *, given: Mapping[str, Any]) -> Any:
+    """The network of a section. Raises InputError as `choose`, and for a dtype of no network."""
+    for key in ("dtype", "product_dtype"):
+        if config.get(key) is not None:
+            check_choice(f"{section}.{key}", config[key], DTYPES)
+    return choose(NETWORKS, config, section, given=given)
 
 
 def patterns_of(config: ConfigDict, section: str) -> dict[str, list[str]]:

@@ -15,11 +15,9 @@ def jax_nn(
 def tokamax_xla_chunked(
     q_BxTxHxD: jax.Array, k_BxSxKxD: jax.Array, v_BxSxKxD: jax.Array, *, causal: bool = False
 ) -> jax.Array:
-    """Tokamax's attention in chunks (2112.05682). Raises ValueError where it isn't installed."""
-    try:
-        import tokamax
-    except ModuleNotFoundError as error:
-        raise ValueError("tokamax isn't installed: pip install tokamax") from error
+    """Tokamax's attention in chunks (2112.05682). Its package is imported when it is called."""
+    import tokamax
+
     return tokamax.dot_product_attention(
         q_BxTxHxD, k_BxSxKxD, v_BxSxKxD, is_causal=causal, implementation="xla_chunked"
     )

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from kernels.dispatch import DTYPES, Implementation, choose
 
@@ -29,9 +30,7 @@ def linear(
     that takes the call. Raises ValueError for arguments that don't fit, naming the argument.
     """
     check(x_xD, kernel_DxE, bias_E)
-    dtype = jax.dtypes.canonicalize_dtype(x_xD.dtype if dtype is None else dtype)
-    if dtype.name not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype}")
+    dtype = x_xD.dtype if dtype is None else dtype_of(dtype)
     x_NxD = x_xD.reshape(-1, x_xD.shape[-1])
     backend = choose("kernels.linear", BACKENDS, implementation, x_NxD, kernel_DxE, bias_E)
     out_NxE = differentiable(backend, dtype, x_NxD, kernel_DxE, bias_E)
@@ -66,6 +65,13 @@ def backward(backend: ModuleType, dtype: Any, kept: Any, dout: jax.Array) -> Any
 
 
 differentiable.defvjp(forward, backward)
+
+
+def dtype_of(dtype: Any) -> jnp.dtype:
+    name = dtype if isinstance(dtype, str) else jnp.dtype(dtype).name
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name}")
+    return jnp.dtype(name)
 
 
 def check(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> None:

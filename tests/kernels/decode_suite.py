@@ -70,6 +70,12 @@ class DecodeSuite:
         paged = self.run(paged_decode_attention, q, *pages[:2], lengths, pages[2], **settings)
         close(paged, truth, tolerance or self.tolerance, "paged")
 
+    def test_a_window_beyond_the_cache_is_none(self):
+        q, k, v = cache()
+        given = q, k, v, jnp.array([150, 3, 0])
+        whole, beyond = (self.run(decode_attention, *given, window=w) for w in (None, 2**31))
+        np.testing.assert_array_equal(beyond, whole)
+
     @pytest.mark.parametrize("name", SETTINGS)
     def test_dense_and_paged(self, name):
         self.agree(*cache(), [150, 1, 77], **SETTINGS[name])

@@ -161,10 +161,8 @@ def test_the_bias_gradient_is_dropped_where_nobody_asks():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_compute_the_same(name, causal):
+    if name == "tokamax_xla_chunked":
+        pytest.importorskip("tokamax")
     given = arrays()
-    try:
-        theirs = PEERS[name](*given, causal=causal)
-    except ValueError as error:
-        assert name == "tokamax_xla_chunked" and "pip install tokamax" in str(error)
-        pytest.skip(str(error))
+    theirs = PEERS[name](*given, causal=causal)
     close(ours(*given, causal=causal), theirs, 2e-5, name)

@@ -49,6 +49,25 @@ def test_a_long_cache_by_what_is_seen_of_it(lengths, settings):
     close(out, truth, 2e-5, "out")
 
 
+@pytest.mark.parametrize("window", [None, 3])
+def test_numbers_of_64_bits_elsewhere_change_nothing(window):
+    q, k, v = cache(length=600, heads=2)
+    pages, lengths = in_pages(k, v, 16), jnp.array([5, 0, 600])
+
+    def both():
+        settings = dict(window=window, implementation="xla")
+        return decode_attention(q, k, v, lengths, **settings), paged_decode_attention(
+            q, *pages[:2], lengths, pages[2], **settings
+        )
+
+    with small_blocks():
+        expected = both()
+        with jax.enable_x64(True):
+            found = both()
+    for ours, truth in zip(found, expected, strict=True):
+        close(ours, truth, 1e-6, "out")
+
+
 @pytest.mark.parametrize(
     ("length", "seen", "visits"), [(600, 600, 0), (600, 201, 0), (600, 199, 7), (512, 10, 0)]
 )

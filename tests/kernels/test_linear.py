@@ -109,6 +109,8 @@ BAD = {
     "bias must be (6,), got (8,)": dict(bias=jnp.zeros(8)),
     "x must be of float32, bfloat16, float16, got int32": dict(x=X.astype(int)),
     "dtype must be one of float32, bfloat16, float16, got int8": dict(dtype="int8"),
+    "dtype must be one of float32, bfloat16, float16, got float64": dict(dtype="float64"),
+    "dtype must be one of float32, bfloat16, float16, got bf16": dict(dtype="bf16"),
     "implementation 'cublas' is unknown": dict(implementation="cublas"),
 }
 

@@ -106,13 +106,13 @@ def test_bad_input_is_one_line(flags, line):
     assert done.stderr.strip().splitlines()[-1].startswith(line)
 
 
-@pytest.mark.skipif(missing("tpu-v5e") is None, reason="libtpu is here")
 def test_a_kernel_without_a_backend_for_the_chip_is_named():
     check_hand_written("attention", "tpu-v5e")
     with pytest.raises(InputError, match="linear has no backend of its own for tpu-v5e"):
         check_hand_written("linear", "tpu-v5e")
 
 
+@pytest.mark.skipif(missing("tpu-v5e") is None, reason="libtpu is here")
 def test_an_absent_compiler_says_what_to_install():
     done = profile("--kernel=attention", "--target=tpu-v5e")
     expected = "profile: error: tpu-v5e needs libtpu: `make setup-aot`, then .venv-aot/bin/python"

@@ -15,6 +15,8 @@ BAD = [
     ("classifier.py:digits", {"network.num_classes": 9}, "9 logits for the data's 10 classes"),
     ("classifier.py:digits", {"method.num_classes": 0}, "learns labels, and the data has none"),
     ("word2vec.py:skipgram", {"method.negatives": 0}, "negatives is 0; 1 is the least"),
+    ("gpt.py:shakespeare_char", {"network.product_dtype": "bf16"}, "nearest: bfloat16"),
+    ("bert.py:base", {"network.dtype": "float64"}, "no network.dtype 'float64'"),
     ("bert.py:shakespeare", {"network.kv_heads": 3}, "kv_heads=3 does not divide heads="),
     ("in_context_regression.py:linear", {"network.tied": True}, "1 outputs need tied=False"),
 ]

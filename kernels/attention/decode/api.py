@@ -106,11 +106,19 @@ def run(
         raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
     if window is not None and window < 0:
         raise ValueError(f"window must be at least 0 or None, got {window}")
+    if window is not None and window >= positions(arrays):
+        window = None  # it reaches over all there is, and may be more than an int32 holds
     scale = 1 / math.sqrt(arrays.q_BxHxD.shape[-1]) if scale is None else scale
     arrays = arrays._replace(lengths_B=arrays.lengths_B.astype(jnp.int32))
     settings = Settings(scale, softcap, window)
     backend = choose("kernels.attention.decode", BACKENDS, implementation, arrays, settings)
     return backend.forward(arrays, settings)
+
+
+def positions(arrays: Arrays) -> int:
+    """How many a sequence may have."""
+    pages = 1 if arrays.pages_BxM is None else arrays.pages_BxM.shape[1]
+    return pages * arrays.k.shape[2]
 
 
 def check_query(q: jax.Array) -> None:

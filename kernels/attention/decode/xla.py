@@ -97,12 +97,12 @@ def by_blocks(most: int, settings: Settings, arrays: Arrays) -> jax.Array:
             seen_S = (at_S >= jnp.maximum(first, j * keys)) & (at_S < length)
             return softmax_step(settings, q_KxGxD, k, v, seen_S, carry)
 
-        none = jnp.zeros(q_KxGxD.shape[:2])
+        none = jnp.zeros_like(q_KxGxD[..., 0])
         start = none - jnp.inf, none, jnp.zeros_like(q_KxGxD)
         _, total, sums = jax.lax.fori_loop(first // keys, -(-length // keys), step, start)
         return sums / jnp.where(total == 0, 1, total)[..., None]
 
-    out_BxKxGxD = jax.lax.map(one, jnp.arange(len(q_BxKxGxD)))
+    out_BxKxGxD = jax.lax.map(one, jnp.arange(len(q_BxKxGxD), dtype=jnp.int32))
     return out_BxKxGxD.reshape(arrays.q_BxHxD.shape).astype(arrays.q_BxHxD.dtype)
 
 
@@ -138,7 +138,7 @@ def reader(most: int, arrays: Arrays) -> tuple[int, Callable[[Any, Any], Any]]:
 
         def dense(b: Any, j: Any) -> Any:
             start = jnp.minimum(j * keys, length - keys)  # the last block reaches back
-            where, shape = (b, 0, start, 0), (1, key_heads, keys, size)
+            where, shape = (b, jnp.int32(0), start, jnp.int32(0)), (1, key_heads, keys, size)
             k, v = (jax.lax.dynamic_slice(x, where, shape)[0] for x in (arrays.k, arrays.v))
             return k, v, start + jnp.arange(keys)
 
