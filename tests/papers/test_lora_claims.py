@@ -8,14 +8,7 @@ import pytest
 from papers import ledger
 from papers.lora import claims as lora
 from research.methods import lora as method
-
-ALL = {claim.id: claim for claim in lora.CLAIMS}
-
-
-def judged(claim_id):
-    """The verdict on three seeds."""
-    claim = ALL[claim_id]
-    return ledger.judge(claim, [claim.measure(seed) for seed in range(3)]).name
+from tests.papers.verdicts import ALL, verdict
 
 
 def without_scale(base, adapters, *, scale):
@@ -31,26 +24,26 @@ merge, factors = lora.merge, method.factors
 
 
 def test_a_wrong_merge_or_start(monkeypatch):
-    assert judged("lora.merging") == "REPRODUCED"
+    assert verdict("lora.merging") == "REPRODUCED"
     monkeypatch.setattr(lora, "merge", without_scale)
-    assert judged("lora.merging") == "FAILED"
+    assert verdict("lora.merging") == "FAILED"
     monkeypatch.setattr(lora, "merge", merge)
     monkeypatch.setattr(method, "factors", with_a_start)
-    assert judged("lora.merging") == "FAILED"
+    assert verdict("lora.merging") == "FAILED"
 
 
 def test_the_papers_numbers_of_parameters(monkeypatch):
-    assert judged("lora.parameters") == "REPRODUCED"
+    assert verdict("lora.parameters") == "REPRODUCED"
 
     def one_factor(kernel, *arguments):
         return method.Factors(factors(kernel, *arguments).a, jnp.zeros(()))
 
     monkeypatch.setattr(method, "factors", one_factor)
-    assert judged("lora.parameters") == "FAILED"
+    assert verdict("lora.parameters") == "FAILED"
 
 
 @pytest.mark.parametrize(
-    ("changed", "verdict"),
+    ("changed", "expected"),
     [
         ({}, "DIRECTION HOLDS"),
         ({"shortfall": 0.05}, "FAILED"),
@@ -59,17 +52,17 @@ def test_the_papers_numbers_of_parameters(monkeypatch):
         ({"probe_accuracy": 0.72}, "FAILED"),
     ],
 )
-def test_what_fails_the_comparison(changed, verdict):
+def test_what_fails_the_comparison(changed, expected):
     values = dict(lora_accuracy=0.7, probe_accuracy=0.6, majority_accuracy=0.12)
     values |= dict(shortfall=0.01, gain_over_probe=0.1, learned_share=0.004)
     seeds = [{k: v + 1e-4 * i for k, v in (values | changed).items()} for i in range(3)]
-    assert ledger.judge(ALL["lora.gloss_categories"], seeds).name == verdict
+    assert ledger.judge(ALL["lora.gloss_categories"], seeds).name == expected
 
 
 def test_a_shortfall_that_may_be_beyond_the_bound_fails():
     values = dict(lora_accuracy=0.7, probe_accuracy=0.6, majority_accuracy=0.12)
     values |= dict(gain_over_probe=0.1, learned_share=0.004)
-    for shortfalls, verdict in (
+    for shortfalls, expected in (
         ((0.014, 0.015, 0.016), "DIRECTION HOLDS"),
         ((0.010, 0.019, 0.028), "FAILED"),
     ):
@@ -77,7 +70,7 @@ def test_a_shortfall_that_may_be_beyond_the_bound_fails():
             {k: v + 1e-4 * i for k, v in values.items()} | {"shortfall": shortfall}
             for i, shortfall in enumerate(shortfalls)
         ]
-        assert ledger.judge(ALL["lora.gloss_categories"], seeds).name == verdict
+        assert ledger.judge(ALL["lora.gloss_categories"], seeds).name == expected
 
 
 def test_the_three_ways_differ_in_what_is_learned_alone():

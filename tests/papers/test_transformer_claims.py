@@ -29,7 +29,7 @@ def test_the_scale_holds_and_another_fails(monkeypatch):
     monkeypatch.setattr(paper, "PRODUCTS", 5000)
     monkeypatch.setattr(paper, "SIZES", (16, 512))
     measured = paper.measure_scale(0)
-    assert judged("scale", measured) == "REPRODUCED"
+    assert judged("scale", measured) == "DIRECTION HOLDS"
     assert judged("scale", measured | {"greatest_error": 1.0}) == "FAILED"
     unscaled = {"gradient_scaled": measured["gradient_unscaled"]}
     assert judged("scale", measured | unscaled) == "FAILED"
