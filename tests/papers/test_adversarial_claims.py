@@ -14,7 +14,7 @@ from papers.pacgan import claims as pacgan
 from papers.pacgan import protocol
 from papers.wgan_gp import claims as wgan_gp
 from research.methods import gan as method
-from research.methods.gan_losses import saturating
+from research.methods.gan_losses import non_saturating, saturating
 from research.training.method import play
 from research.training.state import sha256
 from tests.papers.verdicts import verdict
@@ -31,6 +31,15 @@ def test_a_generator_loss_that_saturates(monkeypatch):
     assert verdict("gan.non_saturating") == "REPRODUCED"
     monkeypatch.setattr(gan, "non_saturating", saturating)
     assert verdict("gan.non_saturating") == "FAILED"
+
+
+def test_a_generator_loss_that_leads_away_where_the_discriminator_is_unsure(monkeypatch):
+    cost = non_saturating().generator
+    turned = non_saturating()._replace(
+        generator=lambda logits: jnp.where(logits < -4, cost(logits), -cost(logits))
+    )
+    monkeypatch.setattr(gan, "non_saturating", lambda: turned)
+    assert verdict("gan.non_saturating", seeds=2) == "FAILED"
 
 
 def test_a_penalty_on_the_squared_norm(monkeypatch):
