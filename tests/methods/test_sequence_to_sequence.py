@@ -49,10 +49,12 @@ def learned():
 
     state = jax.jit(ours.init)(jax.random.key(0), batch())
     step = jax.jit(ours.step)
-    for i in range(500):
+    # How soon it copies depends on a processor's roundings.
+    for i in range(3000):
         state, metrics = step(state, batch(), jax.random.key(i))
-    assert metrics["model/loss"] < 0.1
-    return ours, state
+        if i % 100 == 99 and metrics["model/loss"] < 0.05:
+            return ours, state
+    raise AssertionError(f"it has not learned to copy: {metrics['model/loss']}")
 
 
 def test_what_counts_is_a_target_up_to_its_end():
