@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from kernels.estimate import estimated
 from kernels.machine import machine, pallas_interpreter
 
 
@@ -47,12 +48,14 @@ def mosaic_gpu_call(
     kernel: Callable[..., None],
     out: tuple[jax.ShapeDtypeStruct, ...],
     launch: Launch,
+    flops: float,
     scratch: Mapping[str, Any],
 ) -> tuple[jax.Array, ...]:
     """The outputs that `kernel` writes: its parameters are `arrays`, `out`, `scratch` by name.
 
-    It runs on `launch.multiplying` warpgroups and one that loads, axis 'warpgroup', in
-    `launch.programs` programs, axis 'program'.
+    `flops` are what it must do, the first array a factor (`estimated`). It runs on
+    `launch.multiplying` warpgroups and one that loads, axis 'warpgroup', in `launch.programs`
+    programs, axis 'program'.
     """
     if machine().recording:
         RECORDED.append(launch)
@@ -67,4 +70,4 @@ def mosaic_gpu_call(
         kernel_name=launch.name,
         compiler_params=plgpu.CompilerParams(approx_math=True),
         interpret=pallas_interpreter("gpu"),
-    )(*arrays)
+    )(*estimated(arrays, flops))

@@ -38,7 +38,8 @@ def product_flops(jaxpr: Any) -> tuple[float, str]:
     """Flops of a jaxpr's matrix products, convolutions and kernels, and the dtype of most of them.
 
     A scan's body counts as often as it runs; a while loop's, whose trips are not known, once; of a
-    condition's branches the largest. A Pallas kernel counts as its cost estimate says.
+    condition's branches the largest. A kernel counts as its estimate says, which is a Pallas call's
+    own or the note that stands before it (kernels/estimate.py).
     """
     by_dtype = flops_by_dtype(jaxpr)
     if not by_dtype:
@@ -53,6 +54,9 @@ def flops_by_dtype(jaxpr: Any) -> collections.Counter[str]:
         name = equation.primitive.name
         if name in ("dot_general", "conv_general_dilated"):
             found[equation.invars[0].aval.dtype.name] += flops_of(equation)
+            continue
+        if name == "kernel_estimate":
+            found[equation.invars[0].aval.dtype.name] += equation.params["flops"]
             continue
         if name == "pallas_call":
             estimate = equation.params.get("cost_estimate")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kernels.estimate import estimated
 from kernels.machine import machine
 
 
@@ -32,6 +33,7 @@ def triton_call(
     kernel: Any,
     out: Sequence[jax.ShapeDtypeStruct],
     grid: tuple[int, ...],
+    flops: float,
     num_warps: int = 4,
     num_stages: int = 2,
     **constants: Any,
@@ -39,21 +41,23 @@ def triton_call(
     """The outputs that `kernel` writes: its parameters are `arrays`, then `out`, then `constants`.
 
     `kernel` is a `triton.jit` function whose parameters are pointers and, by name, constexprs
-    (sizes and strides too). Where launches are recorded (kernels.machine.compiled_for) the outputs
-    are zeros. Triton's interpreter runs over numpy, float32 and float16 alone: its bfloat16 is
-    silently wrong, so such arrays go in and out as float32.
+    (sizes and strides too). `flops` are what it must do, the first array a factor (`estimated`).
+    Where launches are recorded (kernels.machine.compiled_for) the outputs are zeros. Triton's
+    interpreter runs over numpy, float32 and float16 alone: its bfloat16 is silently wrong, so such
+    arrays go in and out as float32.
     """
+    given = estimated(arrays, flops)
     here = machine()
     if here.recording:
-        dtypes = (*(x.dtype.name for x in arrays), *(x.dtype.name for x in out))
+        dtypes = (*(x.dtype.name for x in given), *(x.dtype.name for x in out))
         RECORDED.append(Launch(kernel, dtypes, constants, grid, num_warps, num_stages))
         return [jnp.zeros(x.shape, x.dtype) for x in out]
     if here.interpreted:
-        return interpret(arrays, kernel, out, grid, constants)
+        return interpret(given, kernel, out, grid, constants)
     import jax_triton
 
     return jax_triton.triton_call(
-        *arrays,
+        *given,
         kernel=kernel,
         out_type=list(out),
         grid=grid,

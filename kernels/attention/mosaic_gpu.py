@@ -10,6 +10,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from kernels.attention import triton
 from kernels.attention.api import Arrays, Settings
 from kernels.attention.mosaic_gpu_kernel import MULTIPLY, QUERIES, Call, attention_forward, reach
+from kernels.attention.shapes import flops
 from kernels.blocks import Blocks, chosen, round_up
 from kernels.mosaic_gpu_call import Launch, interpreter_refuses, mosaic_gpu_call
 
@@ -45,6 +46,7 @@ def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array]:
         kernel=functools.partial(attention_forward, call=call),
         out=(jax.ShapeDtypeStruct(q.shape, q.dtype), lse),
         launch=Launch("attention_forward", programs, MULTIPLY, trips(call)),
+        flops=flops("forward", q.shape, call.S, call.left, call.right),
         scratch=scratch(call, q.dtype),
     )
     return out_BxTxHxD, lse_BxHxT[..., : call.T]

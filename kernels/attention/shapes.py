@@ -3,10 +3,14 @@
 from typing import Any
 
 import jax
+import numpy as np
 
-from kernels.attention.api import attention
+from kernels.attention.api import attention, band
 from kernels.case import Case
 from kernels.roofline import Work
+
+# Of a query and a key that it sees; the backward pass makes q.k anew, once for all that needs it.
+PRODUCTS = {"forward": 2, "dq": 3, "dkv": 2}
 
 
 def case(
@@ -46,18 +50,29 @@ def work(
     window: int | None = None,
     **_: Any,
 ) -> Work:
-    """2 products a query and key that it sees; the backward pass has 5 more (it makes q.k anew).
-
-    Forward reads q, k and v and writes the output; backward reads these and the output's gradient,
-    and writes three.
+    """All `flops`. Forward reads q, k and v and writes the output; backward reads these and the
+    output's gradient, and writes three.
     """
-    reach = length if window is None else window
-    after = 0 if causal else reach
-    pairs = sum(min(i, reach) + min(length - 1 - i, after) + 1 for i in range(length))
-    products = 2 + 5 * gradient
-    flops = 2.0 * products * batch * heads * pairs * size
+    shape, limits = (batch, length, heads, size), band(causal, window)
+    phases = PRODUCTS if gradient else ["forward"]
+    total = sum(flops(phase, shape, length, *limits) for phase in phases)
     moved = 2 * (heads + key_heads) * (1 + 2 * gradient)
-    return Work(flops, float(batch * length * size * moved * dtype.itemsize), dtype.name)
+    return Work(total, float(batch * length * size * moved * dtype.itemsize), dtype.name)
+
+
+def flops(
+    phase: str, shape: tuple[int, ...], keys: int, left: int | None, right: int | None
+) -> float:
+    """What a phase of `PRODUCTS` must do for queries of `shape` (B, T, H, D).
+
+    Limits are those of `Settings`; what segments and biases hide, shapes don't tell.
+    """
+    batch, queries, heads, size = shape
+    i = np.arange(queries)
+    first = np.maximum(i - (queries if left is None else left), 0)
+    last = np.minimum(i + (keys if right is None else right), keys - 1)
+    pairs = int(np.maximum(last - first + 1, 0).sum())
+    return 2.0 * PRODUCTS[phase] * batch * heads * pairs * size
 
 
 CASES = {

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.attention.api import Arrays, Settings
+from kernels.attention.shapes import flops
 from kernels.attention.xla import bias_gradient
 from kernels.blocks import Blocks, chosen
 from kernels.triton_call import triton_call
@@ -37,6 +38,7 @@ def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array]:
         kernel=forward_kernel,
         out=(jax.ShapeDtypeStruct(q.shape, q.dtype), lse),
         grid=(batch * heads * -(-queries // blocks["block_q"]),),
+        flops=flops("forward", q.shape, arrays.k_BxSxKxD.shape[1], settings.left, settings.right),
         **constants(arrays, settings, blocks),
     )
     return out_BxTxHxD, lse_BxHxT
@@ -62,6 +64,7 @@ def backward(
         kernel=dq_kernel,
         out=(jax.ShapeDtypeStruct(q.shape, q.dtype),),
         grid=(batch * heads * -(-queries // blocks["block_q"]),),
+        flops=flops("dq", q.shape, keys, settings.left, settings.right),
         SCALE=settings.scale,
         **constants(arrays, settings, blocks),
     )
@@ -71,6 +74,7 @@ def backward(
         kernel=dkv_kernel,
         out=(jax.ShapeDtypeStruct(k.shape, k.dtype), jax.ShapeDtypeStruct(v.shape, v.dtype)),
         grid=(batch * key_heads * -(-keys // blocks["block_k"]),),
+        flops=flops("dkv", q.shape, keys, settings.left, settings.right),
         SCALE=settings.scale,
         **constants(arrays, settings, blocks),
     )

@@ -57,15 +57,21 @@ def case(
 def work(
     rows: int, size: int, dtype: Any, *, centered: bool, residual: bool, gradient: bool
 ) -> Work:
-    """Arrays of x's size that are moved, and operations an element; vectors count for nothing.
+    """Arrays of x's size that are moved, and operations; vectors count for nothing.
 
     Forward reads x (and residual) and writes normed (and the sum). Backward reads the sum and
     normed's gradient (and the sum's), and writes one gradient: x's is residual's.
     """
     moved = 2 + 2 * residual + gradient * (3 + residual)
-    operations = 4 + 3 * centered + residual + gradient * (9 + 3 * centered + residual)
-    elements = float(rows * size)
-    return Work(operations * elements, moved * elements * dtype.itemsize)
+    phases = ["forward", "backward"] if gradient else ["forward"]
+    total = sum(flops(phase, rows, size, centered, residual) for phase in phases)
+    return Work(total, float(moved * rows * size * dtype.itemsize))
+
+
+def flops(phase: str, rows: int, size: int, centered: bool, residual: bool) -> float:
+    """Operations of the forward or the backward pass, which are a few an element."""
+    each = {"forward": 4, "backward": 9}[phase] + 3 * centered + residual
+    return float(each * rows * size)
 
 
 CASES = {

@@ -13,6 +13,7 @@ import triton.language as tl
 
 from kernels.blocks import Blocks, chosen
 from kernels.normalization.api import Arrays, Kept, Settings
+from kernels.normalization.shapes import flops
 from kernels.triton_call import triton_call
 
 WIDEST = 16384
@@ -41,6 +42,7 @@ def forward(arrays: Arrays, settings: Settings) -> tuple[jax.Array, jax.Array, j
             *([] if residual is None else [jax.ShapeDtypeStruct(x.shape, residual.dtype)]),
         ],
         grid=(triton.cdiv(rows, blocks["rows"]),),
+        flops=flops("forward", rows, size, settings.centered, residual is not None),
         num_warps=blocks["warps"],
         rows=rows,
         size=size,
@@ -75,6 +77,7 @@ def backward(
         kernel=backward_kernel,
         out=[jax.ShapeDtypeStruct(summed.shape, summed.dtype), *[partial] * (scaled + shifted)],
         grid=(programs,),
+        flops=flops("backward", rows, size, settings.centered, dsummed_xD is not None),
         num_warps=blocks["warps"],
         rows=rows,
         size=size,

@@ -21,9 +21,14 @@ def case(
     """One draw a row. The key is a raw one, two integers."""
     logits = jax.ShapeDtypeStruct((batch, vocabulary), dtype)
     key = jax.ShapeDtypeStruct((2,), "uint32")
-    # Read once, an exp, a sum and a comparison a token; what a filter repeats is its own cost.
-    work = Work(4.0 * batch * vocabulary, float(batch * vocabulary * logits.dtype.itemsize))
+    # Read once; what a filter repeats is its own cost.
+    work = Work(flops(batch, vocabulary), float(batch * vocabulary * logits.dtype.itemsize))
     return Case(function, (logits, key), work, settings, integers={1: 2**31 - 1})
+
+
+def flops(batch: int, vocabulary: int) -> float:
+    """An exp, a sum and a comparison a token, 4 operations."""
+    return 4.0 * batch * vocabulary
 
 
 GPT2, LLAMA3 = 50257, 128256  # vocabularies

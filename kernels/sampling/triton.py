@@ -7,6 +7,7 @@ import numpy as np
 from kernels.blocks import Blocks, chosen
 from kernels.sampling.api import BLOCK, Arrays, Draw, Settings
 from kernels.sampling.filters import widest_gap
+from kernels.sampling.shapes import flops
 from kernels.triton_call import triton_call
 
 DEFAULT: Blocks = {"tile": 4096, "num_warps": 8}
@@ -33,6 +34,7 @@ def draw(arrays: Arrays, settings: Settings) -> Draw:
             jax.ShapeDtypeStruct((batch,), jnp.float32),
         ],
         grid=(batch,),
+        flops=flops(batch, size),
         num_warps=blocks["num_warps"],
         num_stages=1,
         SIZE=size,

@@ -2,11 +2,24 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.experimental import pallas as pl
 
+from kernels.attention.shapes import flops as attention_flops
+from kernels.estimate import estimated
+from kernels.machine import compiled_for
+from kernels.profile import cases_of, hand_written, kernel_names
 from kernels.roofline import Work, product_flops
 from kernels.targets import TARGETS, of_device
+
+ON_GPU = [
+    (kernel, name)
+    for kernel in kernel_names()
+    if hand_written(kernel, "gpu-sm90")
+    for name, case in cases_of(kernel, on_cpu=False).items()
+    if case.settings.get("method") != "gumbel"  # XLA's
+]
 
 
 def flops(function, *shapes, dtype="float32"):
@@ -64,6 +77,46 @@ def test_a_pallas_kernel_counts_its_estimate_by_its_first_factor(dtypes):
     )
     arrays = [jax.ShapeDtypeStruct((8,), dtype) for dtype in dtypes]
     assert product_flops(jax.make_jaxpr(kernel)(*arrays).jaxpr) == (40, "bfloat16")
+
+
+def test_a_launch_counts_the_note_that_stands_before_it():
+    """As often as it runs; what a compiler is given doesn't know of it."""
+
+    def launched(q, ids):
+        q, ids = estimated([q, ids], 40.0)
+        return q.sum() + ids.sum()
+
+    def looped(q, ids):
+        return jax.lax.scan(lambda total, _: (total + launched(q, ids), None), 0.0, length=3)[0]
+
+    q = jax.ShapeDtypeStruct((2, 8), "bfloat16")
+    ids = jax.ShapeDtypeStruct((8,), "int32")
+    mapped = jax.vmap(launched, (0, None))
+    for function, counted in ((launched, 40), (looped, 120), (mapped, 80)):
+        traced = jax.jit(jax.checkpoint(function)).trace(q, ids)
+        assert product_flops(traced.jaxpr.jaxpr) == (counted, "bfloat16")
+        assert "estimate" not in traced.lower().as_text()
+    assert jax.jit(mapped)(jnp.ones((2, 8)), jnp.ones(8, "int32")).tolist() == [16, 16]
+
+
+@pytest.mark.parametrize(("kernel", "name"), ON_GPU)
+def test_kernels_of_a_gpu_count_what_their_case_must_do(kernel, name):
+    """Attention's backward pass also has a product a query of XLA's."""
+    case = cases_of(kernel, on_cpu=False)[name]
+    with compiled_for("gpu-sm90"):
+        traced = jax.make_jaxpr(case.call("auto"))(*case.arrays)
+    counted, dtype = product_flops(traced.jaxpr)
+    assert counted == pytest.approx(case.work.flops, rel=1e-3)
+    assert dtype == case.arrays[0].dtype.name
+
+
+@pytest.mark.parametrize("limits", [(None, None), (None, 0), (3, 2), (0, None)], ids=str)
+@pytest.mark.parametrize("keys", [5, 9, 20])
+def test_attention_counts_keys_that_a_query_sees(keys, limits):
+    left, right = (99 if limit is None else limit for limit in limits)
+    ahead = np.arange(keys)[None, :] - np.arange(9)[:, None]
+    pairs = np.sum((-left <= ahead) & (ahead <= right))
+    assert attention_flops("forward", (2, 9, 3, 8), keys, *limits) == 4 * 2 * 3 * 8 * pairs
 
 
 def test_the_floor_is_the_higher_wall():

@@ -1,5 +1,6 @@
 """The calls of decode attention that tests, benchmarks, compilers and the tuner share."""
 
+import math
 from typing import Any
 
 import jax
@@ -23,9 +24,9 @@ def case(
     """Every sequence may be of any length up to `length`; the work is that of full ones."""
     q = jax.ShapeDtypeStruct((batch, heads, size), dtype)
     lengths = jax.ShapeDtypeStruct((batch,), "int32")
-    seen = min(length, settings.get("window", length - 1) + 1)
+    seen = in_reach(length, settings.get("window"))
     work = Work(
-        4.0 * batch * heads * seen * size,
+        flops(q.shape, seen),
         2.0 * batch * key_heads * seen * size * q.dtype.itemsize,
         q.dtype.name,
     )
@@ -39,6 +40,16 @@ def case(
     arrays.append(jax.ShapeDtypeStruct((batch, length // page), "int32"))
     integers = {3: length + 1, 4: cache[0]}
     return Case(paged_decode_attention, tuple(arrays), work, settings, integers=integers)
+
+
+def in_reach(length: int, window: int | None) -> int:
+    """How many positions the newest of a sequence sees."""
+    return length if window is None else min(length, window + 1)
+
+
+def flops(shape: tuple[int, ...], seen: int) -> float:
+    """Two products of every query of `shape` (B, H, D) and position that it sees."""
+    return 4.0 * math.prod(shape) * seen
 
 
 CASES = {

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from kernels.attention.decode.api import Arrays, Settings
+from kernels.attention.decode.shapes import flops, in_reach
 from kernels.attention.triton import key_of, padded
 from kernels.attention.triton_parts import LN2, LOG2E, LOWEST, capped
 from kernels.blocks import Blocks, chosen
@@ -52,6 +53,7 @@ def forward(arrays: Arrays, settings: Settings) -> jax.Array:
             jax.ShapeDtypeStruct((batch, heads, splits), jnp.float32),
         ),
         grid=(batch * key_heads * splits,),
+        flops=flops(q.shape, in_reach(length, settings.window)),
         S=length,
         H=heads,
         K=key_heads,
