@@ -1,5 +1,6 @@
 """One whole train step: what it must do, the least time that takes, its memory, and a trace."""
 
+import math
 import pathlib
 import statistics
 import time
@@ -19,16 +20,20 @@ TRACED = 3
 def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> dict[str, Any]:
     """Milliseconds of the compiled step beside its floor on this machine; the trace is in `out`.
 
-    The floor is that of its matrix products and convolutions in the config's dtype, and of moving
-    the state in and out and the batch in, each once. xprof or Perfetto opens the trace.
+    The floor is that of one device of the mesh: an even share of the step's matrix products,
+    convolutions and kernels, and moving what the device holds of the state in and out and of the
+    batch in, each once. Flops and bytes are the device's. xprof or Perfetto opens the trace.
     """
     trace = out / "trace"
     trace.mkdir(parents=True, exist_ok=True)
-    step, state, batch, rng = bare_step(build(config))
-    state_bytes = size_of(state)
-    moved = 2 * state_bytes + size_of(batch)
+    experiment = build(config)
+    step, state, batch, rng = bare_step(experiment)
+    state_bytes = bytes_of_a_device(state)
+    moved = 2 * state_bytes + bytes_of_a_device(batch)
     traced = step.trace(state, batch, rng)
-    flops, dtype = product_flops(traced.jaxpr.jaxpr)
+    step_flops, dtype = product_flops(traced.jaxpr.jaxpr)
+    devices = experiment.mesh.size
+    flops = step_flops / devices
     seconds, wall = Work(flops, moved, dtype).floor(this_machine())
     compiled = traced.lower().compile()
 
@@ -51,6 +56,7 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
         "floor_ms": 1000 * seconds,
         "times_floor": milliseconds / (1000 * seconds),
         "wall": wall,
+        "devices": devices,
         "product_flops": flops,
         "product_dtype": dtype,
         "bytes": moved,
@@ -65,5 +71,9 @@ def step_over_floor(config: ConfigDict, *, rounds: int, out: pathlib.Path) -> di
     }
 
 
-def size_of(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+def bytes_of_a_device(tree: Any) -> int:
+    """Of each array's shard, which is all of it where it is replicated."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )

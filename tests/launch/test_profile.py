@@ -6,23 +6,31 @@ import signal
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding
 
 from kernels.compilers import missing
+from kernels.roofline import product_flops
+from launch.profiles.bare_step import bare_step
 from launch.profiles.kernel import check_hand_written
+from launch.profiles.step import bytes_of_a_device
 from launch.turns import by_turns
 from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import build
+from research.training.sharding import AXES
 
 
-def profile(*flags, timeout=600):
+def profile(*flags, timeout=600, environment=None):
     command = [sys.executable, "-m", "launch.profile", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    environment = os.environ | (environment or {})
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
 
 
-def measured(*flags):
-    done = profile("--json", *flags)
+def measured(*flags, environment=None):
+    done = profile("--json", *flags, environment=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -60,6 +68,32 @@ def test_a_step_stands_beside_its_floor(tmp_path):
     assert found["times_floor"] == pytest.approx(found["step_ms"] / found["floor_ms"])
     assert found["times_floor"] > 1 and found["product_flops"] > 0
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+
+
+def test_a_step_of_four_devices_has_the_floor_of_one(tmp_path):
+    """A quarter of the products and of the batch, and all of a state that is replicated."""
+    config = "configs/classifier.py:digits_debug"
+    step, state, batch, rng = bare_step(build(load_config(config)))
+    flops, _ = product_flops(step.trace(state, batch, rng).jaxpr.jaxpr)
+    found = measured(
+        *("--step", "--rounds=2", f"--config={config}", f"--out={tmp_path}"),
+        environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+    )
+    assert found["devices"] == 4 and found["times_floor"] > 1
+    assert found["product_flops"] == flops / 4
+    assert found["state_bytes"] == bytes_of_a_device(state)
+    assert found["bytes"] == 2 * found["state_bytes"] + bytes_of_a_device(batch) / 4
+
+
+def test_bytes_of_a_device_are_its_shards():
+    """On a mesh of one device that stands for four."""
+    mesh = Mesh(np.array(jax.devices()[:1] * 4).reshape(1, 4, 1), AXES)
+    kept = {"bfloat16": jax.P(None, "fsdp"), "float32": jax.P()}
+    state = {
+        dtype: jax.ShapeDtypeStruct((3, 8), dtype, sharding=NamedSharding(mesh, spec))
+        for dtype, spec in kept.items()
+    }
+    assert bytes_of_a_device(state) == 3 * 2 * 2 + 3 * 8 * 4
 
 
 def test_a_kernel_is_timed_beside_its_peers(tmp_path):
