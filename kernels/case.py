@@ -10,13 +10,15 @@ import jax.numpy as jnp
 from kernels.dispatch import Implementation
 from kernels.roofline import Work
 
+type Drawing = Callable[[jax.Array], jax.Array]  # of a random key
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
     """`function(*arrays, **settings, implementation=...)`, and its gradient by `gradient`'s arrays.
 
     Cases for a CPU alone are named cpu_... in a kernel's `CASES`. `arrays` are shapes and dtypes;
-    `draw` fills floats with normal noise, and integers below `integers`, a bound by position.
+    `draw` fills floats with normal noise, and others by `draws`, functions of a key by position.
     """
 
     function: Callable[..., Any]
@@ -24,7 +26,7 @@ class Case:
     work: Work
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gradient: tuple[int, ...] = ()
-    integers: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    draws: Mapping[int, Drawing] = dataclasses.field(default_factory=dict)
 
     def call(self, implementation: Implementation) -> Callable[..., Any]:
         """The call as a function of its arrays; with `gradient`, of the value and the gradients."""
@@ -64,4 +66,4 @@ class Case:
     def one(self, index: int, like: jax.ShapeDtypeStruct, rng: jax.Array) -> jax.Array:
         if jnp.issubdtype(like.dtype, jnp.floating):
             return jax.random.normal(rng, like.shape).astype(like.dtype)
-        return jax.random.randint(rng, like.shape, 0, self.integers[index]).astype(like.dtype)
+        return self.draws[index](rng).astype(like.dtype)

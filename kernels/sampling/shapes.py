@@ -23,7 +23,7 @@ def case(
     key = jax.ShapeDtypeStruct((2,), "uint32")
     # Read once; what a filter repeats is its own cost.
     work = Work(flops(batch, vocabulary), float(batch * vocabulary * logits.dtype.itemsize))
-    return Case(function, (logits, key), work, settings, integers={1: 2**31 - 1})
+    return Case(function, (logits, key), work, settings, draws={1: jax.random.key_data})
 
 
 def flops(batch: int, vocabulary: int) -> float:

@@ -2,10 +2,12 @@
 
 import re
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 from kernels.attention.decode import decode_attention, paged_decode_attention
+from kernels.attention.decode.shapes import CASES
 from tests.kernels.decode_suite import DecodeSuite
 
 
@@ -40,3 +42,15 @@ def test_a_bad_page_table_is_named():
         paged_decode_attention(Q, K, K, jnp.ones(2, int), jnp.zeros((3, 1), int))
     with pytest.raises(ValueError, match="M at least 1"):
         paged_decode_attention(Q, K, K, jnp.ones(2, int), jnp.zeros((2, 0), int))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_draws_what_its_work_says(name):
+    """Full sequences, and each page once: less would be done in less than the floor."""
+    case = CASES[name]
+    places = range(3, len(case.arrays))
+    lengths, *table = (case.one(i, case.arrays[i], jax.random.key(i)) for i in places)
+    batch, (count, _, positions, _) = len(lengths), case.arrays[1].shape
+    assert lengths.tolist() == [count * positions // batch] * batch
+    for pages in table:
+        assert sorted(pages.ravel().tolist()) == list(range(count))

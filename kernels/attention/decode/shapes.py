@@ -4,9 +4,10 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from kernels.attention.decode.api import decode_attention, paged_decode_attention
-from kernels.case import Case
+from kernels.case import Case, Drawing
 from kernels.roofline import Work
 
 
@@ -21,7 +22,7 @@ def case(
     dtype: str = "bfloat16",
     **settings: Any,
 ) -> Case:
-    """Every sequence may be of any length up to `length`; the work is that of full ones."""
+    """Every sequence is as long as its cache; its pages are its own, and lie in any order."""
     q = jax.ShapeDtypeStruct((batch, heads, size), dtype)
     lengths = jax.ShapeDtypeStruct((batch,), "int32")
     seen = in_reach(length, settings.get("window"))
@@ -34,12 +35,13 @@ def case(
     if page is not None:
         cache = (batch * length // page, key_heads, page, size)
     kv = jax.ShapeDtypeStruct(cache, dtype)
-    arrays = [q, kv, kv, lengths]
+    arrays = (q, kv, kv, lengths)
+    draws: dict[int, Drawing] = {3: lambda _: jnp.full(lengths.shape, length)}
     if page is None:
-        return Case(decode_attention, tuple(arrays), work, settings, integers={3: length + 1})
-    arrays.append(jax.ShapeDtypeStruct((batch, length // page), "int32"))
-    integers = {3: length + 1, 4: cache[0]}
-    return Case(paged_decode_attention, tuple(arrays), work, settings, integers=integers)
+        return Case(decode_attention, arrays, work, settings, draws=draws)
+    table = jax.ShapeDtypeStruct((batch, length // page), "int32")
+    draws[4] = lambda rng: jax.random.permutation(rng, table.size).reshape(table.shape)
+    return Case(paged_decode_attention, (*arrays, table), work, settings, draws=draws)
 
 
 def in_reach(length: int, window: int | None) -> int:
