@@ -44,9 +44,11 @@ def main(argv: list[str]) -> None:
             "say what to profile: one of --loop, --step, --kernel=NAME and --write_report"
         )
     alone = KERNEL.value is not None and not REPORT.value
+    # A report without a target is the compilers'; a kernel alone is timed here.
+    timed = not kernels or TARGET.value in ("cpu", "device") or (alone and TARGET.value is None)
     meant = (
         *((CONFIG, not kernels), (STEPS, LOOP.value), (TARGET, kernels), (SHAPES, alone)),
-        *((PEERS, alone), (OUT, alone or STEP.value), (JSON, not REPORT.value)),
+        *((PEERS, alone), (ROUNDS, timed), (OUT, alone or STEP.value), (JSON, not REPORT.value)),
     )
     if idle := [f"--{flag.name}" for flag, is_meant in meant if flag.present and not is_meant]:
         raise InputError(f"{', '.join(idle)}: nothing of what is profiled takes it")

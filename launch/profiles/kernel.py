@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 
 import jax
 
@@ -30,7 +31,7 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
             for name, case in chosen.items()
             for row in measured(kernel, name, case, rounds=rounds, peers=peers)
         ]
-    check_hand_written(kernel, target)
+    check_hand_written([kernel], [target])
     return compiled(kernel, chosen, target, peers=peers)
 
 
@@ -45,9 +46,10 @@ def check(kernel: str, target: str) -> None:
         raise InputError(absent)
 
 
-def check_hand_written(kernel: str, target: str) -> None:
-    if not hand_written(kernel, target):
-        raise InputError(f"{kernel} has no backend of its own for {target}")
+def check_hand_written(kernels: Sequence[str], chips: Sequence[str]) -> None:
+    """Raises InputError where no compiler has anything to report on."""
+    if not any(hand_written(*pair) for pair in itertools.product(kernels, chips)):
+        raise InputError(f"{', '.join(kernels)} has no backend of its own for {', '.join(chips)}")
 
 
 def write(rows: list[Row], path: pathlib.Path) -> str:
@@ -71,4 +73,5 @@ def write_report(kernel: str | None, target: str | None, *, rounds: int) -> None
     if target in ("cpu", "device"):
         report.write(report.measure_all(kernels, rounds=rounds))
     else:
+        check_hand_written(kernels, chips)
         report.write(report.compile_all(kernels, chips))

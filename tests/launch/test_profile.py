@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding
 
+from kernels import compilers, report
 from kernels.compilers import missing
 from kernels.roofline import product_flops
 from launch.profiles.bare_step import bare_step
-from launch.profiles.kernel import check_hand_written
+from launch.profiles.kernel import check_hand_written, write_report
+from launch.profiles.kernel import profile as profile_kernel
 from launch.profiles.step import bytes_of_a_device
 from launch.turns import by_turns
 from research.configuration import load_config
@@ -121,6 +123,14 @@ def test_a_kernel_is_timed_beside_its_peers(tmp_path):
             "profile: error: --shapes, --peers: nothing of what is profiled takes it",
         ),
         (
+            ["--kernel=attention", "--target=tpu-v5e", "--rounds=3"],
+            "profile: error: --rounds: nothing of what is profiled takes it",
+        ),
+        (
+            ["--write_report", "--rounds=3"],
+            "profile: error: --rounds: nothing of what is profiled takes it",
+        ),
+        (
             ["--write_report", "--target=tpu-v5"],
             "profile: error: no target 'tpu-v5'; nearest: tpu-v5",
         ),
@@ -140,10 +150,16 @@ def test_bad_input_is_one_line(flags, line):
     assert done.stderr.strip().splitlines()[-1].startswith(line)
 
 
-def test_a_kernel_without_a_backend_for_the_chip_is_named():
-    check_hand_written("attention", "tpu-v5e")
+@pytest.mark.parametrize("target", ["tpu-v5e", None])
+def test_a_kernel_without_a_backend_for_the_chip_is_named(target, monkeypatch):
+    """With every compiler there; of all chips it is the first that is named."""
+    monkeypatch.setattr(compilers, "missing", lambda target: None)
+    monkeypatch.setattr(report, "write", lambda rows: pytest.fail(f"wrote {rows}"))
     with pytest.raises(InputError, match="linear has no backend of its own for tpu-v5e"):
-        check_hand_written("linear", "tpu-v5e")
+        write_report("linear", target, rounds=2)
+    with pytest.raises(InputError, match="linear has no backend of its own for tpu-v5e"):
+        profile_kernel("linear", "tpu-v5e", [], rounds=2, peers=False)
+    check_hand_written(["linear", "attention"], ["tpu-v5e"])
 
 
 @pytest.mark.skipif(missing("tpu-v5e") is None, reason="libtpu is here")
