@@ -1,6 +1,7 @@
 """The accelerators that kernels are compiled for, and what bounds them (makers' data sheets)."""
 
 import dataclasses
+from typing import Any
 
 KiB, MiB = 2**10, 2**20
 
@@ -27,7 +28,11 @@ class Target:
 
 
 def chip(name: str, platform, arch: str, bf16: float, f32: float, *rest) -> Target:
-    return Target(name, platform, arch, {"bfloat16": bf16, "float32": f32}, *rest)
+    return Target(name, platform, arch, rates(bf16, f32), *rest)
+
+
+def rates(bf16: float, f32: float) -> dict[str, float]:
+    return {"bfloat16": bf16, "float32": f32}
 
 
 # float32 is that of products in full precision: six bfloat16 passes on a TPU's matrix unit, the
@@ -91,20 +96,23 @@ TARGETS = {
 }
 
 
-# Of chips that share a target, where it isn't the target's own.
-BANDWIDTHS = {
-    "NVIDIA H200": 4800e9,
-    "NVIDIA A100-SXM4-40GB": 1555e9,
-    "NVIDIA A100-PCIE-40GB": 1555e9,
+# Of devices that share a target, by JAX's names: what isn't the target's own.
+OWN: dict[str, dict[str, Any]] = {
+    "NVIDIA H200": dict(bandwidth=4800e9),
+    "NVIDIA H100 PCIe": dict(bandwidth=2000e9, flops=rates(756e12, 51e12)),
+    "NVIDIA H100 NVL": dict(bandwidth=3900e9, flops=rates(835e12, 60e12)),
+    "NVIDIA A100-SXM4-40GB": dict(bandwidth=1555e9),
+    "NVIDIA A100-PCIE-40GB": dict(bandwidth=1555e9),
+    "NVIDIA A100 80GB PCIe": dict(bandwidth=1935e9),
 }
 
 
 def of_device(device_kind: str) -> Target | None:
-    """The target that JAX's name of a device means, with the device's own bandwidth, or None."""
+    """The target that JAX's name of a device means, with the device's own figures, or None."""
     matches = (
         t for t in TARGETS.values() for kind in t.device_kinds if device_kind.startswith(kind)
     )
     exact = (t for t in TARGETS.values() if device_kind in t.device_kinds)
     target = next(exact, None) or next(matches, None)
-    own = (rate for kind, rate in BANDWIDTHS.items() if device_kind.startswith(kind))
-    return target and dataclasses.replace(target, bandwidth=next(own, target.bandwidth))
+    own = (figures for kind, figures in OWN.items() if device_kind.startswith(kind))
+    return target and dataclasses.replace(target, **next(own, {}))

@@ -142,3 +142,20 @@ def test_the_floor_is_the_higher_wall():
 def test_devices_are_known_by_name(kind, name):
     assert of_device(kind).name == name
     assert of_device("cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "bandwidth", "bf16", "f32"),
+    [
+        ("NVIDIA H100 80GB HBM3", 3350e9, 989e12, 67e12),
+        ("NVIDIA H100 PCIe", 2000e9, 756e12, 51e12),
+        ("NVIDIA H100 NVL", 3900e9, 835e12, 60e12),
+        ("NVIDIA A100-SXM4-80GB", 2039e9, 312e12, 19.5e12),
+        ("NVIDIA A100 80GB PCIe", 1935e9, 312e12, 19.5e12),
+        ("NVIDIA A100-PCIE-40GB", 1555e9, 312e12, 19.5e12),
+    ],
+)
+def test_a_card_has_its_own_figures(kind, bandwidth, bf16, f32):
+    card = of_device(kind)
+    assert card.bandwidth == bandwidth
+    assert (card.rate("bfloat16"), card.rate("float32")) == (bf16, f32)
