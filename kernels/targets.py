@@ -98,6 +98,7 @@ TARGETS = {
 
 # Of devices that share a target, by JAX's names: what isn't the target's own.
 OWN: dict[str, dict[str, Any]] = {
+    "NVIDIA H200 NVL": dict(bandwidth=4800e9, flops=rates(835e12, 60e12)),
     "NVIDIA H200": dict(bandwidth=4800e9),
     "NVIDIA H100 PCIe": dict(bandwidth=2000e9, flops=rates(756e12, 51e12)),
     "NVIDIA H100 NVL": dict(bandwidth=3900e9, flops=rates(835e12, 60e12)),

@@ -150,6 +150,8 @@ def test_devices_are_known_by_name(kind, name):
         ("NVIDIA H100 80GB HBM3", 3350e9, 989e12, 67e12),
         ("NVIDIA H100 PCIe", 2000e9, 756e12, 51e12),
         ("NVIDIA H100 NVL", 3900e9, 835e12, 60e12),
+        ("NVIDIA H200", 4800e9, 989e12, 67e12),
+        ("NVIDIA H200 NVL", 4800e9, 835e12, 60e12),
         ("NVIDIA A100-SXM4-80GB", 2039e9, 312e12, 19.5e12),
         ("NVIDIA A100 80GB PCIe", 1935e9, 312e12, 19.5e12),
         ("NVIDIA A100-PCIE-40GB", 1555e9, 312e12, 19.5e12),
