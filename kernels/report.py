@@ -30,7 +30,7 @@ the device that is here, beside others' functions, by turns; `make setup-aot` ma
 environment, `make test-aot` holds this page to the compilers.
 
 - **floor**: the least time a case can take on the chip, by its products or by its bytes from
-  memory; what a CPU's caches hold may take less.
+  memory at a copy's rate; what a CPU's caches hold, or what is read alone, may take less.
 - **over_ours**: a median over that of our first backend; **times_floor**: over the device's floor.
 - **launch**: a kernel of the case, ours by a role's name, others' by their own; **error**: why
   there is no figure.
