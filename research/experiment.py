@@ -4,54 +4,20 @@ import dataclasses
 import functools
 import inspect
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from kernels.dispatch import DTYPES
 from research.configuration import check_keys, check_names
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
-from research.errors import InputError, check_choice, nearest
-from research.methods.classifier import Classifier
-from research.methods.diffusion import Diffusion
-from research.methods.edm import EDM
-from research.methods.gan import GAN
-from research.methods.language_model import LanguageModel
 from research.methods.lora import lora_of
-from research.methods.masked_diffusion import MaskedDiffusion
-from research.methods.masked_language_model import MaskedLanguageModel
-from research.methods.ppo import PPO
-from research.methods.sequence_tasks import (
-    AnswerClassification,
-    SequenceRegression,
-    StepClassification,
-    StepRegression,
-)
-from research.methods.sequence_to_sequence import SequenceToSequence
-from research.methods.span_corruption import SpanCorruption
-from research.methods.span_extractor import SpanExtractor
-from research.methods.text_classifier import TextClassifier
-from research.methods.vae import VAE
-from research.methods.word_embeddings import GloVe, SkipGram
 from research.methods.writing import SETTINGS
-from research.networks.actor_critic import ActorCritic
-from research.networks.conv_autoencoder import ConvDecoder, ConvEncoder
-from research.networks.convnet import ConvNet
-from research.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from research.networks.encoder_decoder import EncoderDecoder
-from research.networks.maxout import BatchNormGenerator, MaxoutDiscriminator
-from research.networks.mlp import MLP, MLPDecoder, MLPEncoder
-from research.networks.painter import Painter
-from research.networks.recurrent import Recurrent
-from research.networks.temporal_convolution import TCN
-from research.networks.transformer import Transformer
-from research.networks.unet import UNet
-from research.networks.word_vectors import WordVectors
+from research.registry import METHODS, choose, construct, network
 from research.training.execution import state_layout
 from research.training.loop import train
 from research.training.method import Method
@@ -60,48 +26,6 @@ from research.training.patterns import check_expressions, check_found
 from research.training.sharding import Rules, check_batch, make_mesh
 from research.training.state import TrainState
 from research.training.types import Batch, Places
-
-NETWORKS: dict[str, Callable[..., Any]] = {
-    "unet": UNet,
-    "convnet": ConvNet,
-    "conv_encoder": ConvEncoder,
-    "conv_decoder": ConvDecoder,
-    "dcgan_generator": DCGANGenerator,
-    "dcgan_discriminator": DCGANDiscriminator,
-    "batch_norm_generator": BatchNormGenerator,
-    "maxout_discriminator": MaxoutDiscriminator,
-    "mlp": MLP,
-    "mlp_encoder": MLPEncoder,
-    "mlp_decoder": MLPDecoder,
-    "actor_critic": ActorCritic,
-    "painter": Painter,
-    "transformer": Transformer,
-    "encoder_decoder": EncoderDecoder,
-    "recurrent": Recurrent,
-    "tcn": TCN,
-    "word_vectors": WordVectors,
-}
-METHODS: dict[str, Callable[..., Method]] = {
-    "classifier": Classifier,
-    "diffusion": Diffusion,
-    "edm": EDM,
-    "gan": GAN,
-    "language_model": LanguageModel,
-    "masked_diffusion": MaskedDiffusion,
-    "masked_language_model": MaskedLanguageModel,
-    "vae": VAE,
-    "ppo": PPO,
-    "sequence_to_sequence": SequenceToSequence,
-    "span_corruption": SpanCorruption,
-    "span_extractor": SpanExtractor,
-    "sequence_regression": SequenceRegression,
-    "step_classification": StepClassification,
-    "step_regression": StepRegression,
-    "answer_classification": AnswerClassification,
-    "text_classifier": TextClassifier,
-    "skip_gram": SkipGram,
-    "glove": GloVe,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,14 +164,6 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     )
 
 
-def network(config: ConfigDict, section: str, *, given: Mapping[str, Any]) -> Any:
-    """The network of a section. Raises InputError as `choose`, and for a dtype of no network."""
-    for key in ("dtype", "product_dtype"):
-        if config.get(key) is not None:
-            check_choice(f"{section}.{key}", config[key], DTYPES)
-    return choose(NETWORKS, config, section, given=given)
-
-
 def patterns_of(config: ConfigDict, section: str) -> dict[str, list[str]]:
     """The patterns of an optimizer's section by key; those of what decays where anything does."""
     decayed = [config.decayed] if config.get("weight_decay") and "decayed" in config else []
@@ -263,41 +179,3 @@ def by_role(
         return {section: make(config, section)}
     made = {role: make(part, f"{section}.{role}") for role, part in config.items()}
     return {f"{section}s": made}
-
-
-def choose(
-    registry: Mapping[str, Callable[..., Any]],
-    config: ConfigDict,
-    section: str,
-    *,
-    given: Mapping[str, Any] | None = None,
-) -> Any:
-    """What `config.name` names, made with the other keys as its arguments."""
-    arguments = dict(config)
-    name = arguments.pop("name", None)
-    if name not in registry:
-        raise InputError(f"{section}.name={name!r} is unknown; {nearest(str(name), registry)}")
-    return construct(registry[name], arguments, section, given=given)
-
-
-def construct(
-    make: Callable[..., Any],
-    arguments: ConfigDict | dict[str, Any],
-    section: str,
-    *,
-    given: Mapping[str, Any] | None = None,
-) -> Any:
-    """`make(**arguments)`, with those of `given` that it takes.
-
-    Raises:
-      InputError: an argument `make` does not take, with the nearest ones it does, or one it needs
-        is missing.
-    """
-    taken = inspect.signature(make).parameters
-    check_names(arguments, taken, section)
-    fitting = {name: value for name, value in (given or {}).items() if name in taken}
-    arguments = fitting | dict(arguments)
-    required = [name for name, parameter in taken.items() if parameter.default is parameter.empty]
-    if missing := [name for name in required if name not in arguments]:
-        raise InputError(f"{section} lacks {', '.join(missing)}")
-    return make(**arguments)

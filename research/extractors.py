@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 from research.configuration import load_config
 from research.data import image_sets, sources
 from research.errors import InputError, nearest
-from research.experiment import NETWORKS, build, choose
+from research.experiment import build
 from research.networks import convnet, efficientnet
+from research.registry import NETWORKS, choose
 from research.run import plain
 from research.training.logs import ProgressWriter
 from research.training.optimizers import averaged

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from research import experiment, run
+from research import registry, run
 from research.data import corpora, datasets, packing, pipelines
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
@@ -264,7 +264,7 @@ class Frequencies(Method):
 
 
 def test_a_run_keeps_its_tokenizer_and_goes_on_with_it(folder, tmp_path, cache, monkeypatch):
-    monkeypatch.setitem(experiment.METHODS, "frequencies", Frequencies)
+    monkeypatch.setitem(registry.METHODS, "frequencies", Frequencies)
     config = ConfigDict(
         dict(
             seed=0,

@@ -10,9 +10,9 @@ from research.configuration import load_config
 from research.data.examples import InMemory
 from research.data.labelled_texts import LabelledSet
 from research.errors import InputError
-from research.experiment import NETWORKS
 from research.methods import fine_tuning
 from research.pretrained import minilm
+from research.registry import NETWORKS
 from research.scores.artefacts import score
 from tests.methods.sentences import CLASSES, TOKENIZER, batch_of, classifier, network
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from research.configuration import TREE
-from research.experiment import ENVIRONMENTS, METHODS
+from research.environments.worlds import ENVIRONMENTS
+from research.registry import METHODS
 from research.training.method import play, play_together
 from tests.training.regression import Regression, iterator
 
