@@ -3,6 +3,8 @@
 import contextlib
 import contextvars
 import dataclasses
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -46,12 +48,55 @@ def machine() -> Machine:
 def interpreted(interpreter: Interpreter = "plain") -> Iterator[None]:
     """Runs kernels that are traced inside in their interpreter, on this machine.
 
-    'races' is Pallas's slow interpreter: a TPU kernel's raises on a data race or an access out of
-    bounds; a GPU kernel's always raises on the latter, and with 'races' notes the former. A
-    function that was jit-compiled before keeps what it was traced for.
+    'races' is Pallas's slow interpreter. A TPU's simulates two cores: an access out of bounds
+    raises where it happens, and leaving raises RuntimeError if a kernel that ran inside had a data
+    race. A GPU's always raises on the former, and with 'races' notes the latter. A function that
+    was jit-compiled before keeps what it was traced for; traced for 'races', it must run inside.
     """
-    with entered(dataclasses.replace(machine(), interpreter=interpreter)):
+    watched = no_races() if interpreter == "races" else contextlib.nullcontext()
+    with watched, entered(dataclasses.replace(machine(), interpreter=interpreter)):
         yield
+
+
+CORES = 2  # that a TPU's interpreter simulates; one would run a parallel axis's programs in turn
+
+# By id, the race detectors of the TPU kernels that run in each open `no_races()`, innermost last.
+DETECTORS: list[dict[int, Any]] = []
+
+
+@contextlib.contextmanager
+def no_races() -> Iterator[None]:
+    """Raises RuntimeError on leaving if a TPU kernel that ran inside had a data race.
+
+    Pallas only prints a race and sets a flag, and each kernel has its own.
+    """
+    if threads() < CORES:  # or it would wait for ever
+        raise ValueError(f"races need {CORES} cores, or NPROC={CORES} before JAX starts")
+    detectors: dict[int, Any] = {}
+    DETECTORS.append(detectors)
+    try:
+        yield
+        jax.effects_barrier()  # a kernel may still run
+    finally:
+        DETECTORS.pop()
+    if any(detector.races_found for detector in detectors.values()):
+        raise RuntimeError("a TPU kernel has a data race: see what Pallas printed of it")
+
+
+def note_detector(token: Any, grid_point: Any, core: Any) -> Any:
+    """The interpreter calls it at each grid point, on a thread of its own."""
+    from jax._src.pallas.mosaic.interpret import interpret_pallas_call
+
+    if not DETECTORS:
+        raise RuntimeError("a kernel traced for races runs outside, where none is raised")
+    DETECTORS[-1][id(interpret_pallas_call.races)] = interpret_pallas_call.races
+    return token
+
+
+def threads() -> int:
+    """Those of XLA's pool on this CPU: one a core, or NPROC."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    return int(os.environ.get("NPROC", cores or 1))
 
 
 def pallas_interpreter(platform: Literal["tpu", "gpu"] = "tpu") -> Any:
@@ -64,7 +109,11 @@ def pallas_interpreter(platform: Literal["tpu", "gpu"] = "tpu") -> Any:
         return interpreter is not None and plgpu.InterpretGPUParams(detect_races=detect)
     from jax.experimental.pallas import tpu as pltpu
 
-    races = pltpu.InterpretParams(detect_races=True)
+    races = pltpu.InterpretParams(
+        detect_races=True,
+        num_cores_or_threads=CORES,
+        grid_point_recorder=note_detector,
+    )
     return {None: False, "plain": True, "races": races}[interpreter]
 
 

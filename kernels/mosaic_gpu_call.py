@@ -1,8 +1,6 @@
 """One way to launch a Mosaic GPU kernel: on Hopper, in JAX's interpreter, or with a note of it."""
 
 import dataclasses
-import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +8,7 @@ import jax
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from kernels.estimate import estimated
-from kernels.machine import machine, pallas_interpreter
+from kernels.machine import machine, pallas_interpreter, threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +35,7 @@ def interpreter_refuses() -> str | None:
 
 def too_few_threads() -> str | None:
     """A kernel's warpgroups are threads that wait for each other on XLA's pool, one a core."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    if int(os.environ.get("NPROC", cores or 1)) >= THREADS:
+    if threads() >= THREADS:
         return None
     return f"its interpreter needs {THREADS} cores, or NPROC={THREADS} before JAX starts"
 

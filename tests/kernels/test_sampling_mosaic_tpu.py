@@ -1,4 +1,4 @@
-"""sample's TPU kernel in Pallas's two interpreters: the quick one, and the one that sees races."""
+"""sample's TPU kernel in Pallas's two interpreters: the quick one, and one that raises on races."""
 
 import pytest
 
