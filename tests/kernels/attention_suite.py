@@ -13,7 +13,7 @@ import pytest
 from kernels.attention import attention
 from kernels.machine import interpreted
 
-# Sizes, then arguments. Lengths that divide nothing, two or three blocks of any backend's tests.
+# Sizes, then arguments. Lengths that divide nothing, two or three blocks of most backends' tests.
 EXAMPLES = {
     "plain": (dict(), {}),
     "causal": (dict(), dict(causal=True)),

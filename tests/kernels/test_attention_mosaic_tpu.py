@@ -1,23 +1,33 @@
-"""Attention on a TPU in Pallas's interpreters, in blocks so small that each call has several."""
+"""Attention on a TPU in Pallas's interpreters, in blocks so small that a long call has several."""
 
 import contextlib
 import functools
 import itertools
 
 import jax
+import numpy as np
 import pytest
 
 from kernels.attention import attention
-from kernels.attention.api import Arrays, Settings, band
+from kernels.attention.api import checked
 from kernels.attention.mosaic_tpu_plan import Kind, plan
-from kernels.blocks import tried
+from kernels.blocks import noting, tried
 from kernels.machine import interpreted
 from tests.kernels.attention_suite import AttentionSuite, arrays, close
 
 SMALL = {"q": 128, "k": 128, "tile": 128, "chunk": 128}
-PHASES = ("forward", "keys_gradient", "queries_gradient")
+PHASES = ("forward", "forward band", "keys_gradient", "queries_gradient")
 IN_SMALL_BLOCKS = {
     f"{phase} d{size}": SMALL for phase, size in itertools.product(PHASES, (64, 128, 256))
+}
+# Sizes, then arguments, of calls with three blocks each way; documents cross their edges.
+LENGTH = 270
+LONG = {
+    "causal": ({}, dict(causal=True)),
+    "window": ({}, dict(window=(140, 20))),
+    "grouped": (dict(heads=2, key_heads=1), {}),
+    "segments": ({}, dict(segment_ids=np.arange(LENGTH)[None] // 100)),
+    "bias": ({}, dict(bias=np.sin(np.arange(LENGTH**2, dtype="float32")).reshape(LENGTH, LENGTH))),
 }
 
 
@@ -31,6 +41,18 @@ class TestMosaicTpu(AttentionSuite):
 
     def inside(self):
         return in_small_blocks(self.interpreter)
+
+    @pytest.mark.parametrize("name", LONG)
+    def test_sums_over_several_visits(self, name):
+        """Of blocks of keys, and of queries in the gradient of keys and values."""
+        sizes, settings = LONG[name]
+        given = self.arrays(**(dict(batch=1, queries=LENGTH, keys=LENGTH, heads=1) | sizes))
+        with noting(self.backend) as noted:
+            self.agree(given, **settings)
+        assert len(noted) == 3
+        for phase, blocks in noted.items():
+            shape = plan(*call(*given, **settings), blocks, by_keys=phase.startswith("keys"))
+            assert any(flags & 2 == 0 for flags in shape.visits[3]), phase
 
 
 @contextlib.contextmanager
@@ -82,10 +104,13 @@ def test_every_block_of_queries_is_written():
     assert set(shape.visits[0]) == {0, 1, 2, 3}
 
 
-def checked_call(queries, keys, *, causal=False, window=None):
+def checked_call(queries, keys, **settings):
     q, kv = (jax.ShapeDtypeStruct((1, n, 1, 64), "float32") for n in (queries, keys))
-    left, right = band(causal, window)
-    return Arrays(q, kv, kv, None, None, None), Settings(0.125, None, left, right)
+    return call(q, kv, kv, **settings)
+
+
+def call(q, k, v, *, causal=False, window=None, segment_ids=None, bias=None):
+    return checked(q, k, v, causal, window, segment_ids, bias, None, None)
 
 
 @pytest.mark.parametrize(
