@@ -12,7 +12,7 @@ import numpy as np
 
 from kernels.dispatch import DTYPES, Implementation, choose
 
-HIDES = -1e30  # a bias; backends start from such a maximum
+HIDES = -1e30  # a bias; no backend starts from a greater maximum
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "mosaic_gpu", "triton")
 

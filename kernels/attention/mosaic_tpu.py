@@ -10,15 +10,16 @@ from jax import lax
 from jax.experimental import pallas as pl
 
 from kernels.attention import mosaic_tpu_parts as parts
-from kernels.attention.api import Arrays, Settings
+from kernels.attention.api import HIDES, Arrays, Settings
 from kernels.attention.mosaic_tpu_backward import backward
 from kernels.attention.mosaic_tpu_plan import LANES, Kind, Plan, chunks_seen, plan
 from kernels.blocks import Blocks, chosen
 
 __all__ = ["backward", "candidates", "forward", "refuses"]
 
-# Where no key was seen yet: finite, so that a difference to a hidden logit's -inf is no NaN.
-LOWEST = -1e30
+# Where no key was seen yet: less than a logit to the base 2 whose bias doesn't hide it, yet finite,
+# so that a difference to a hidden logit's -inf is no NaN.
+LOWEST = 2 * HIDES
 FORWARD: Blocks = {"q": 512, "k": 512, "tile": 128, "chunk": 128}
 
 

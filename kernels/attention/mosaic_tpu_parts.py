@@ -16,7 +16,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from kernels.attention.api import Arrays, Settings
+from kernels.attention.api import Arrays, Settings, visible
 from kernels.attention.mosaic_tpu_plan import LANES, Kind, Plan
 from kernels.machine import pallas_interpreter
 
@@ -100,7 +100,7 @@ class Masks(NamedTuple):
 def masks_of(arrays: Arrays, shape: Plan) -> Masks:
     bias, q_segments, k_segments = arrays[3:]
     if bias is not None:
-        bias = bias.astype(jnp.float32).swapaxes(2, 3) * LOG2E
+        bias = visible(bias.astype(jnp.float32)).swapaxes(2, 3) * LOG2E
         wanted = shape.keys, shape.queries
         more = [0 if n == 1 else m - n for n, m in zip(bias.shape[2:], wanted, strict=True)]
         bias = jnp.pad(bias, [(0, 0), (0, 0), *((0, n) for n in more)])

@@ -174,6 +174,14 @@ class AttentionSuite(BandSuite):
         assert np.all(np.asarray(exact[0])[0, 7] == 0) and np.all(np.asarray(exact[1])[0, 7] == 0)
         assert all(np.isfinite(np.asarray(x)).all() for x in exact)
 
+    def test_a_bias_just_above_the_one_that_hides_does_not(self):
+        """Beside it all logits round to the same, so that the output is the values' mean."""
+        q, k, v = self.arrays()
+        least = np.nextafter(np.float32(-1e30), np.float32(0))
+        out = self.run(q, k, v, bias=jnp.full((90,), least))
+        mean = jnp.broadcast_to(jnp.mean(v, axis=1, keepdims=True), out.shape)
+        close(out, mean, self.tolerance, "out")
+
     @pytest.mark.parametrize("bias", [-1e10, -1e20, -1e30])
     def test_the_first_keys_of_all_queries_have_a_large_bias(self, bias):
         """They have no weight, however far the logits of the first block are from the others."""
