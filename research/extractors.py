@@ -14,12 +14,12 @@ import numpy as np
 from flax import traverse_util
 from jaxtyping import Array, Float
 
+from research import registry
 from research.configuration import load_config
 from research.data import image_sets, sources
 from research.errors import InputError, nearest
 from research.experiment import build
 from research.networks import convnet, efficientnet
-from research.registry import NETWORKS, choose
 from research.run import plain
 from research.training.logs import ProgressWriter
 from research.training.optimizers import averaged
@@ -151,7 +151,7 @@ def _convnet(name: str) -> Extractor:
         flat = {path: jnp.asarray(array) for path, array in arrays.items()}
     params = traverse_util.unflatten_dict(flat, sep="/")
     given = {"num_classes": dataset.num_classes}
-    network = choose(NETWORKS, config.network, "network", given=given)
+    network = registry.network(config.network, "network", given=given)
     return Extractor(
         name=name,
         dim=network.features,

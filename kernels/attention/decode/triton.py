@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import triton
 import triton.language as tl
 
-from kernels.attention.decode.api import Arrays, Settings
+from kernels.attention.decode.api import Arrays, Settings, positions
 from kernels.attention.decode.shapes import flops, in_reach
 from kernels.attention.triton import key_of, padded
 from kernels.attention.triton_parts import LN2, LOG2E, LOWEST, capped
@@ -32,8 +32,7 @@ def refuses(arrays: Arrays, settings: Settings) -> str | None:
 
 def planned(arrays: Arrays) -> tuple[int, Blocks, int]:
     """How many keys a sequence's cache has room for, block sizes, and in how many stretches."""
-    pages = 1 if arrays.pages_BxM is None else arrays.pages_BxM.shape[1]
-    length = arrays.k.shape[2] * pages
+    length = positions(arrays)
     key = key_of("decode", arrays.q_BxHxD)
     blocks = chosen("kernels.attention.decode", "triton", key, DEFAULT)
     return length, blocks, -(-length // blocks["split"])
