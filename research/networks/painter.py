@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from research.errors import InputError
 from research.networks.actor_critic import dense, perceptron
 
 SEEN_AROUND = 5  # a stroke of the widest brush covers about as many pixels across
@@ -34,10 +35,18 @@ class Painter(nn.Module):
     log_std: float = -1.5
 
     @nn.compact
-    def __call__(self, observations: Float[Array, "B H W D"]) -> tuple[Strokes, Float[Array, " B"]]:
-        """The policy's outputs, of K = `actions` - 2 numbers a brush, and the values."""
-        batch, height, width, _ = observations.shape
+    def __call__(self, observations: Float[Array, "B *D"]) -> tuple[Strokes, Float[Array, " B"]]:
+        """The policy's outputs, of K = `actions` - 2 numbers a brush, and the values.
+
+        Raises InputError: the observations are no canvas and target, (B, H, W, D).
+        """
         colours, brush = self.actions - 3, self.actions - 2
+        if observations.ndim != 4 or observations.shape[-1] != 2 * colours + 1:
+            raise InputError(
+                f"network painter looks at a canvas, its target and a clock, (H, W, colours + "
+                f"colours + 1); this environment's observations are {observations.shape[1:]}"
+            )
+        batch, height, width, _ = observations.shape
         canvas, target, clock = jnp.split(observations, (colours, 2 * colours), axis=-1)
         lacking = target - canvas
         around = neighbourhoods(jnp.concatenate([lacking, target], axis=-1), SEEN_AROUND)

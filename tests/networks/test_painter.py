@@ -1,10 +1,13 @@
 """The painter: every place is looked at alike, and as a convolution would."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from research.errors import InputError
 from research.networks.painter import Painter, neighbourhoods
 
 RNG = jax.random.key(0, impl="rbg")
@@ -45,3 +48,14 @@ def test_deviations_stay_within_a_factor_of_e():
         strokes, _ = painter.apply({"params": params | {"log_std": extreme}}, seen)
         assert strokes.log_stds.shape == (1, 5, 5, 4)
         np.testing.assert_allclose(strokes.log_stds, expected)
+
+
+@pytest.mark.parametrize(
+    ("actions", "shape"),
+    [(2, (4,)), (4, (8, 8, 1)), (6, (8, 8, 3))],
+    ids=["vector", "image", "grey"],
+)
+def test_observations_that_are_no_canvas(actions, shape):
+    """CartPole's, an image without a target, and a grey canvas for a painter of three colours."""
+    with pytest.raises(InputError, match=re.escape(f"observations are {shape}")):
+        Painter(actions=actions).init(RNG, jnp.zeros((1, *shape)))
