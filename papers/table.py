@@ -34,7 +34,7 @@ generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
   quarter of it off (a loss: at most so much above it), or an identity inside its stated tolerance.
 - DIRECTION HOLDS: the protocol is shrunk, or a bound is ours; every rule of the claim holds: an
   order with 95% intervals that do not overlap, or a bound that each seed keeps, or their mean
-  less 2 standard errors.
+  with 2 standard errors against it.
 - FAILED and NOT RUN say why.
 
 ± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,

@@ -148,7 +148,8 @@ CLAIMS = [
         figures={"penalised_ratio": 1, "penalised_norm": 1},
         kind="direction",
         protocol=f"{POINTS} points of the ring and of a Gaussian, exact W1 by assignment; maxout "
-        f"critics {CRITIC}, {STEPS} steps of Adam, lambda {PENALTY:g} or clip {CLIP:g}.",
+        f"critics {CRITIC}, {STEPS} steps of Adam, lambda {PENALTY:g} or clip {CLIP:g}; "
+        "the median norm at points between matched pairs.",
         measure=measure_critic,
         rules=[
             identity("penalised_ratio", 1, tolerance=0.1),

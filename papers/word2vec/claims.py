@@ -118,8 +118,9 @@ CLAIMS = [
         figure="w.c = PMI(w, c) - log k [M]",
         kind="exact",
         protocol="the exact expected loss over Shakespeare's 60 most frequent words and signs, all "
-        "3600 pairs, 60 dimensions, k of 1, 5 and 15, L-BFGS in float64; root mean squares over "
-        "pairs as they are seen. Other answers: PMI, and PMI - log k of other pairs.",
+        "3600 pairs, noise by their shares (not to the power 3/4), 60 dimensions, k of 1, 5 and "
+        "15, L-BFGS in float64; root mean squares over pairs as they are seen. Other "
+        "answers: PMI, and PMI - log k of other pairs.",
         measure=measure_optimum,
         rules=[
             identity("error", 0, tolerance=1e-3),
