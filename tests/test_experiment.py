@@ -204,3 +204,14 @@ def test_an_example_batch_has_the_fields_of_a_real_one(name):
 def test_a_split_that_is_not_there(name):
     with pytest.raises(InputError, match=f"{name} has no split 'validation'; .*train"):
         datasets.load(name, "validation")
+
+
+@pytest.mark.parametrize("name", ["mdlm.py:shakespeare_char", "bert.py:shakespeare"])
+def test_a_tokenizer_without_a_mask_builds_nothing_that_hides_tokens(name):
+    """Told here, before a run has made its directory."""
+    config = load_config(f"configs/{name}_debug")
+    config.data.tokenizer = "gpt2"
+    if "vocabulary_size" in config.data:
+        del config.data.vocabulary_size
+    with pytest.raises(InputError, match="the tokenizer has no mask token"):
+        build(config)

@@ -1,5 +1,7 @@
 """Inspection: a sample stands before its neighbours, and a latent space is drawn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -24,6 +26,13 @@ def test_a_latent_space_and_neighbours():
     }
     rows = found["neighbour_images"].reshape(10, 10, 8, 8, 1)
     np.testing.assert_array_equal(rows[:, 1], remembered)
+
+
+def test_a_few_test_images_that_are_an_odd_number():
+    experiment = build(load_config("configs/vae.py:digits_debug"))
+    few = dataclasses.replace(experiment, test_data=image_sets.load("digits", "test[:15]"))
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    assert len(inspection(few, state, {})["interpolation_images"]) == 7 * 10
 
 
 def test_of_a_set_beyond_memory_only_the_first_are_decoded(monkeypatch):

@@ -221,6 +221,7 @@ CLAIMS = [
         ours=["clip", "no_clip"],
         baseline=["random"],
         settings=SURROGATE_SETTINGS,
+        version=2,  # measured with `ppo.penalties`
     ),
     Claim(
         id="ppo.penalties",
@@ -236,6 +237,7 @@ CLAIMS = [
         ours=["clip", "adaptive_kl", "fixed_kl"],
         baseline=["random"],
         settings=SURROGATE_SETTINGS,
+        version=2,  # the first adapted beta by the divergence as the last epoch went
     ),
     Claim(
         id="ppo.minatar",

@@ -20,6 +20,7 @@ from research.training.method import (
     TextWriter,
 )
 from research.training.optimizers import averaged, matching
+from research.training.patterns import check_expressions
 from research.training.rng import named
 from research.training.state import TrainState
 from research.training.types import Batch, Params, Rng, Scalar
@@ -70,6 +71,8 @@ class LoRA(Method):
         trained: str | None = None,
     ):
         check_least(1, **{"lora.rank": rank})
+        for option, expression in (("lora.adapted", adapted), ("lora.trained", trained)):
+            check_expressions(option, [] if expression is None else [expression])
         self.method = method
         self.alarms = method.alarms
         self.rank = rank

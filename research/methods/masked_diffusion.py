@@ -50,7 +50,7 @@ class MaskedDiffusion(TextWriter):
         check_least(1, evaluation_times=evaluation_times)
         self.network = network
         self.optimizer = optimizer
-        self.tokenizer = tokenizer
+        self.tokenizer, self.mask = tokenizer, tokenizer.mask
         self.length = length
         self.bytes_per_token = bytes_per_token
         self.evaluation_times = evaluation_times
@@ -89,13 +89,13 @@ class MaskedDiffusion(TextWriter):
     ) -> tuple[Float[Array, " B"], Scalar, Scalar]:
         """Nats a token at one time a row, and how many hidden tokens are told right, of how many.
 
-        The rows' times are spread evenly, from one random start (section 3.4 of 2107.00630).
+        The rows' times are spread evenly, from one random start (as those of 2107.00630).
         """
         batch, count = tokens_BxT.shape
         start = jax.random.uniform(named(rng, "time"))
         time_Bx1 = FIRST + (1 - FIRST) * ((start + jnp.arange(batch) / batch) % 1)[:, None]
         hidden_BxT = jax.random.uniform(named(rng, "hidden"), tokens_BxT.shape) < time_Bx1
-        seen_BxT = jnp.where(hidden_BxT, self.tokenizer.mask, tokens_BxT)
+        seen_BxT = jnp.where(hidden_BxT, self.mask, tokens_BxT)
         log_probs_BxTxV = self.log_probs(params, seen_BxT, dropout)
         picked = jnp.take_along_axis(log_probs_BxTxV, tokens_BxT[..., None], axis=-1)[..., 0]
         nats_BxT = jnp.where(hidden_BxT, -picked / time_Bx1, 0)
@@ -111,7 +111,7 @@ class MaskedDiffusion(TextWriter):
         given = {"params": params}
         hidden = self.network.apply(given, tokens_BxT, train=dropout is not None, rngs=rngs)
         logits = self.network.apply(given, hidden, method="logits")
-        return jax.nn.log_softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
+        return jax.nn.log_softmax(logits.at[..., self.mask].set(-jnp.inf))
 
     def sample(
         self,
@@ -134,7 +134,7 @@ class MaskedDiffusion(TextWriter):
                 "it must be shorter"
             )
         check_least(1, steps=steps)
-        tokens = np.full((count, self.length), self.tokenizer.mask, np.int32)
+        tokens = np.full((count, self.length), self.mask, np.int32)
         tokens[:, : len(given)] = given
         told = self._draw(averaged(state, "model"), jnp.asarray(tokens), rng, steps=steps)
         texts = [self.tokenizer.decode(row) for row in np.asarray(told)]
@@ -148,4 +148,4 @@ class MaskedDiffusion(TextWriter):
         def log_probs(seen: Array) -> Array:
             return self.log_probs(params, seen)
 
-        return unmasked(log_probs, tokens_BxT, rng, mask=self.tokenizer.mask, steps=steps)
+        return unmasked(log_probs, tokens_BxT, rng, mask=self.mask, steps=steps)

@@ -60,7 +60,7 @@ class MaskedLanguageModel(TextWriter):
             raise InputError(f"method.share is {share}; it must be in (0, 1]")
         self.network = network
         self.optimizer = optimizer
-        self.tokenizer = tokenizer
+        self.tokenizer, self.mask = tokenizer, tokenizer.mask
         self.length = length
         self.chosen = chosen_of(length, share=share)
         self._surest = jax.jit(self.surest)
@@ -98,7 +98,7 @@ class MaskedLanguageModel(TextWriter):
             segments > 0,
             named(rng, "masking"),
             count=self.chosen,
-            mask=self.tokenizer.mask,
+            mask=self.mask,
             vocabulary=self.tokenizer.size,
         )
         rngs = {"dropout": named(rng, "dropout")} if train else None
@@ -144,13 +144,13 @@ class MaskedLanguageModel(TextWriter):
         """Rows with a mask for as many of their real tokens as training chooses."""
         places_BxM, is_real_BxM = random_places(real_BxT, rng, self.chosen)
         rows_Bx1 = jnp.arange(len(tokens_BxT))[:, None]
-        shown_BxM = jnp.where(is_real_BxM, self.tokenizer.mask, tokens_BxT[rows_Bx1, places_BxM])
+        shown_BxM = jnp.where(is_real_BxM, self.mask, tokens_BxT[rows_Bx1, places_BxM])
         return tokens_BxT.at[rows_Bx1, places_BxM].set(shown_BxM)
 
     def filled(self, params: Params, fields: Batch) -> np.ndarray:
         """Rows of which every masked place is told, the surest first."""
         now, around = fields["tokens"], (fields["positions"], fields["segments"])
-        for _ in range(int((now == self.tokenizer.mask).sum(axis=1).max())):
+        for _ in range(int((now == self.mask).sum(axis=1).max())):
             now = self._surest(params, now, *around)
         return np.asarray(now)
 
@@ -158,8 +158,8 @@ class MaskedLanguageModel(TextWriter):
         """Rows with the surest of their masked places told, among `positions` and `segments`."""
         hidden = self.network.apply({"params": params}, rows_BxT, *around)
         logits = self.network.apply({"params": params}, hidden, method="logits")
-        probs = jax.nn.softmax(logits.at[..., self.tokenizer.mask].set(-jnp.inf))
-        sure_BxT = jnp.where(rows_BxT == self.tokenizer.mask, jnp.max(probs, axis=-1), -1)
+        probs = jax.nn.softmax(logits.at[..., self.mask].set(-jnp.inf))
+        sure_BxT = jnp.where(rows_BxT == self.mask, jnp.max(probs, axis=-1), -1)
         place_B, row_B = jnp.argmax(sure_BxT, axis=1), jnp.arange(len(rows_BxT))
         told_B = jnp.argmax(probs[row_B, place_B], axis=-1)
         more_B = sure_BxT[row_B, place_B] > 0
@@ -168,7 +168,7 @@ class MaskedLanguageModel(TextWriter):
     def framed(self, prompt: str) -> np.ndarray:
         """The prompt's tokens, a mask for each `<mask>`."""
         parts = [self.tokenizer.encode(part) for part in prompt.split(MASK)]
-        mask = np.array([self.tokenizer.mask], np.int32)
+        mask = np.array([self.mask], np.int32)
         tokens = np.concatenate([parts[0], *(x for part in parts[1:] for x in (mask, part))])
         if len(parts) == 1:
             raise InputError(f"the prompt has no {MASK}, for which a token is to be told")
@@ -180,7 +180,7 @@ class MaskedLanguageModel(TextWriter):
 
     def shown(self, before: np.ndarray, after: np.ndarray) -> str:
         """The text, with brackets around what was told."""
-        told = before == self.tokenizer.mask
+        told = before == self.mask
         cuts = [0, *(np.flatnonzero(np.diff(told)) + 1), len(told)]
         tokens, parts = after.tolist(), []
         for start, stop in itertools.pairwise(cuts):

@@ -96,8 +96,9 @@ class PPO(Method):
     def step(self, state: TrainState, batch: Batch, rng: Rng) -> tuple[TrainState, Metrics]:
         """Plays, then learns; metrics are the mean over the updates.
 
-        But `kl`, of the old policy from the new, is that of the last epoch, and `return` that of
-        the last finished episodes, the mean over environments, 0 where none is.
+        But `return` is that of the last finished episodes, the mean over environments, 0 where
+        none is; and `kl`, of the old policy from the new, is that of the last epoch, or where it
+        adapts `kl_weight`, after all updates.
         """
         begun = self.begin(batch, named(rng, "start"))
         episodes = jax.tree.map(
@@ -110,8 +111,11 @@ class PPO(Method):
         )
         state, updates = self.learn(state, experience, named(rng, "learn"))
         metrics = jax.tree.map(jnp.mean, updates)
-        kl = jnp.mean(updates["kl"][-self.minibatches :])
-        kl_weight = self.adapted(state.extra["kl_weight"], kl)
+        kl, kl_weight = jnp.mean(updates["kl"][-self.minibatches :]), state.extra["kl_weight"]
+        if self.kl_target is not None:
+            outputs, _ = self.apply(state.params["model"], experience["observation"])
+            kl = self.divergence(experience, outputs)
+            kl_weight = adapted(kl_weight, kl, self.kl_target)
         metrics |= {"kl": kl, "kl_weight": kl_weight, "return": jnp.mean(episodes.last_returns)}
         state = dataclasses.replace(
             state,
@@ -190,17 +194,14 @@ class PPO(Method):
         entropy = jnp.mean(new.entropy())
         loss = self.value_weight * value_loss - self.entropy_weight * entropy
         loss -= jnp.mean(surrogate(ratio, advantage, clip=self.clip))
-        kl = jnp.mean(self.policy(batch["outputs"]).divergence(new))
+        kl = self.divergence(batch, outputs)
         if self.kl_weight:
             loss += state.extra["kl_weight"] * kl
         return loss, Aux({"value_loss": value_loss, "entropy": entropy, "kl": kl})
 
-    def adapted(self, kl_weight: Scalar, kl: Scalar) -> Scalar:
-        """Beta for the next step, halved or doubled as section 4 says."""
-        if self.kl_target is None:
-            return kl_weight
-        low, high = kl < self.kl_target / 1.5, kl > self.kl_target * 1.5
-        return kl_weight * jnp.where(low, 0.5, jnp.where(high, 2.0, 1.0))
+    def divergence(self, played: Batch, outputs: Any) -> Scalar:
+        """The mean KL[old, new] of the policy that played from that of `outputs`."""
+        return jnp.mean(self.policy(played["outputs"]).divergence(self.policy(outputs)))
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """An episode a row by the averaged weights: `return` and `length`, (B,).
@@ -268,3 +269,9 @@ def surrogate(
 def rows(batch: Any) -> int:
     """The size of the first axis that all of a batch's arrays have."""
     return len(jax.tree.leaves(batch)[0])
+
+
+def adapted(kl_weight: Scalar, kl: Scalar, target: float) -> Scalar:
+    """Beta for the next step, halved or doubled as section 4 says."""
+    low, high = kl < target / 1.5, kl > target * 1.5
+    return kl_weight * jnp.where(low, 0.5, jnp.where(high, 2.0, 1.0))

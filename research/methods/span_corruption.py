@@ -1,6 +1,6 @@
 """T5's pretraining: spans of a text are taken out, and written again after what is left."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -123,7 +123,9 @@ class SpanCorruption(SequenceToSequence):
     """p(spans taken out | what is left) of a stream's windows: a batch has `tokens` (B, L).
 
     The spans are drawn anew with every step. `texts` are whole again, by the model's spans; in a
-    prompt `___` stands for a span, else there is one at its end.
+    prompt `___` stands for a span, else there is one at its end. What is written ends at an end
+    token: where documents' ends are taken out with a span, what the targets have after one is read
+    in training alone.
     """
 
     def __init__(
@@ -190,6 +192,14 @@ class SpanCorruption(SequenceToSequence):
         if len(ids) >= room:
             raise InputError(f"the prompt has {len(ids)} tokens, and the network takes {room - 1}")
         return [*ids, self.tokenizer.end]
+
+    def written(
+        self, *given: Any, regex: str | None = None, **settings: Any
+    ) -> Iterator[list[list[int]]]:
+        """As it is, but raises InputError for a `regex`, which would allow no sentinel."""
+        if regex is not None:
+            raise InputError("span corruption takes no regex: it writes spans after sentinels")
+        return super().written(*given, **settings)
 
     def text(self, written: Sequence[int], inputs: Sequence[int]) -> str:
         """The whole text: the inputs, with what was written in its gaps."""

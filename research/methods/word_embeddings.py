@@ -74,7 +74,7 @@ class WordEmbeddings(Method):
         `words` are asked for in one string, and begin again after the last; else they are drawn
         from the thousand most frequent. Raises InputError for a word that is not known.
         """
-        if words:
+        if words.split():
             chosen = np.resize([self.known(word) for word in words.split()], count)
         else:
             frequent = np.argsort(-self.counts)[: min(FREQUENT, np.count_nonzero(self.counts))]
@@ -118,6 +118,7 @@ class SkipGram(WordEmbeddings):
     ):
         super().__init__(network=network, optimizer=optimizer, tokenizer=tokenizer, counts=counts)
         check_least(1, negatives=negatives)
+        check_least(0, noise_power=noise_power)
         self.negatives = negatives
         weight = self.counts.astype(np.float64) ** noise_power * (self.counts > 0)
         self.noise = weight / weight.sum()

@@ -56,7 +56,7 @@ def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -
     arrays = first(test, MAPPED)
     images = scaled(arrays["image"], test.levels)
     means = np.asarray(encode(state, images))
-    pairs = images[: 2 * SIDE : 2], images[1 : 2 * SIDE : 2]
+    in_pairs = images[: 2 * min(SIDE, len(images) // 2)]
     active = latents.most_active(means, SIDE)
 
     def decoded(z: Any) -> Any:
@@ -64,7 +64,7 @@ def latent_pictures(method: LatentVariable, state: TrainState, test: ImageSet) -
 
     found = {
         "interpolation_images": latents.interpolation(
-            lambda images: encode(state, images), decoded, *pairs, steps=SIDE
+            lambda images: encode(state, images), decoded, in_pairs[::2], in_pairs[1::2], steps=SIDE
         ),
         "traversal_images": latents.traversal(decoded, np.zeros_like(means[0]), active, steps=SIDE),
     }

@@ -10,7 +10,7 @@ import pytest
 
 from research.environments.worlds import ENVIRONMENTS
 from research.errors import InputError
-from research.methods.ppo import PPO, surrogate
+from research.methods.ppo import PPO, adapted, surrogate
 from research.networks.actor_critic import ActorCritic
 from research.networks.painter import Painter
 from research.training.state import TrainState
@@ -124,10 +124,8 @@ def test_the_loss_is_the_papers(played):
 
 
 def test_the_penaltys_weight_is_halved_doubled_or_kept():
-    made = method(kl_weight=1.0, kl_target=0.01)
-    found = [float(made.adapted(jnp.float32(4), jnp.float32(kl))) for kl in (0.005, 0.01, 0.02)]
+    found = [float(adapted(jnp.float32(4), jnp.float32(kl), 0.01)) for kl in (0.005, 0.01, 0.02)]
     assert found == [2.0, 4.0, 8.0]
-    assert float(method().adapted(jnp.float32(4), jnp.float32(1.0))) == 4.0
 
 
 def test_the_penaltys_weight_is_that_of_the_last_step():
@@ -135,6 +133,19 @@ def test_the_penaltys_weight_is_that_of_the_last_step():
     made = method(kl_weight=4.0, kl_target=1e6, epochs=1)
     state, metrics = trained(made, 3)
     assert float(state.extra["kl_weight"]) == 0.5 == float(metrics["model/kl_weight"])
+
+
+def test_the_divergence_that_adapts_is_that_after_the_updates():
+    """A single update begins where the policies are the same, and moves away."""
+    made = method("matched", kl_weight=1.0, kl_target=1e-6, epochs=1, minibatches=1)
+    state, metrics = trained(made, 1)
+    assert float(metrics["model/kl"]) > 1e-4
+    assert float(state.extra["kl_weight"]) == 2.0
+
+
+def test_without_a_target_the_penaltys_weight_stays():
+    state, metrics = trained(method(kl_weight=4.0), 1)
+    assert float(state.extra["kl_weight"]) == 4.0 == float(metrics["model/kl_weight"])
 
 
 class Right:

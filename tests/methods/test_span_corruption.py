@@ -124,3 +124,5 @@ def test_bad_input():
     most = len(TOKENIZER.sentinels) - 1
     with pytest.raises(InputError, match=f"the prompt has {most + 1} gaps; {most} are the most"):
         method().read("___" * (most + 1))
+    with pytest.raises(InputError, match="takes no regex"):
+        method().written(regex="[a-z ]+")

@@ -129,8 +129,9 @@ def test_words_are_shown_with_their_nearest():
     show = {"count": 3, "neighbours": 2}
     texts = method.sample(state, jax.random.key(0), words="Sun sky", **show)["texts"]
     assert texts[0] == "sun: moon 0.99, star 0.49" and texts[2] == texts[0]
-    drawn = method.sample(state, jax.random.key(0), **show)["texts"]
-    assert all(text.split(":")[0] in {"sun", "moon", "star", "sky"} for text in drawn)
+    for nothing in ("", " "):
+        drawn = method.sample(state, jax.random.key(0), words=nothing, **show)["texts"]
+        assert all(text.split(":")[0] in {"sun", "moon", "star", "sky"} for text in drawn)
     with pytest.raises(InputError, match="no token for 'mars'"):
         method.sample(state, jax.random.key(0), words="mars", **show)
     with pytest.raises(InputError, match="'sun!' is 2 tokens"):
@@ -138,3 +139,5 @@ def test_words_are_shown_with_their_nearest():
         other = made(SkipGram)
         other.tokenizer = made_up
         other.known("sun!")
+    with pytest.raises(InputError, match=r"noise_power is -0\.5; 0 is the least"):
+        made(SkipGram, noise_power=-0.5)

@@ -64,6 +64,7 @@ BAD = {
     "the constraint is over 6 tokens; the model has 5": dict(constraint=ALL, end=0),
     "beams is 0": dict(strategy="beam", beams=0),
     "length_penalty is -1.0": dict(strategy="beam", length_penalty=-1.0),
+    "length_penalty is 60.0; it must be from 0 to 7.0": dict(strategy="beam", length_penalty=60.0),
     "alpha is 2.0": dict(strategy="contrastive", alpha=2.0),
     "contrastive needs top_k": dict(strategy="contrastive", top_k=None),
     "guidance is inf; it must be a finite number": dict(

@@ -17,6 +17,7 @@ from research.sampling.decoding.prompts import capacities, padded
 from research.sampling.decoding.prompts import check as check_prompts
 
 GUIDANCE = 1.5  # of negative prompts without a scale
+MOST_PENALTY = 7.0  # the length penalty of a million tokens is a float32 still
 
 
 class Task(NamedTuple):
@@ -125,8 +126,8 @@ def beam_searched(task: Task, *, beams: int, length_penalty: float) -> Session:
     """The whole search is the session's first step."""
     decoder, params, prompts, _, new_tokens, end = task
     check_least(1, beams=beams)
-    if not length_penalty >= 0:
-        raise InputError(f"length_penalty is {length_penalty}; it must be at least 0")
+    if not 0 <= length_penalty <= MOST_PENALTY:
+        raise InputError(f"length_penalty is {length_penalty}; it must be from 0 to {MOST_PENALTY}")
     read, capacity = padded(decoder, prompts, new_tokens)
     state = beam.start(decoder, params, read, beams=beams, capacity=capacity)
     settings = {"alpha": float(length_penalty), "end": end, "new_tokens": new_tokens}
