@@ -60,6 +60,13 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
     app.run(guarded, flags_parser=parse)
 
 
+def workdir(help: str) -> flags.FlagHolder[str]:
+    """Defines the flag that every command of a run needs: its folder, and not by an empty name."""
+    holder = flags.DEFINE_string("workdir", None, help, required=True)
+    flags.register_validator("workdir", lambda name: name != "", message="it names no folder")
+    return holder
+
+
 def keep_compiled_programs() -> None:
     """Lets XLA keep what it compiled from one command to the next."""
     import jax

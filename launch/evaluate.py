@@ -16,15 +16,16 @@ import jax
 from absl import flags
 
 from launch import command
+from research.configuration import MOST_SEED
 from research.errors import InputError
 
-WORKDIR = flags.DEFINE_string("workdir", None, "The run to evaluate.", required=True)
+WORKDIR = command.workdir("The run to evaluate.")
 COUNT = flags.DEFINE_integer(
     "count", None, "How many samples; by default as the config says.", lower_bound=0
 )
 TASK = flags.DEFINE_string("task", None, "Questions for a language model, in place of samples.")
 SHOTS = flags.DEFINE_integer("shots", 0, "Solved questions before each of a task's.", lower_bound=0)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=MOST_SEED)
 SHOWN = 100
 
 

@@ -20,16 +20,17 @@ import jax
 from absl import flags
 
 from launch import command
+from research.configuration import MOST_SEED
 from research.errors import InputError, nearest
 
-WORKDIR = flags.DEFINE_string("workdir", None, "The run to sample from.", required=True)
+WORKDIR = command.workdir("The run to sample from.")
 COUNT = flags.DEFINE_integer(
     "count",
     None,
     "How many to draw; by default 64, and 1 of a model that continues a text.",
     lower_bound=1,
 )
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0, upper_bound=MOST_SEED)
 OUT = flags.DEFINE_string(
     "out", None, "The file to write, .png, .gif or .txt as it is; by default in WORKDIR/samples."
 )
@@ -79,7 +80,9 @@ def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> di
     options = {}
     for argument in arguments:
         name, _, text = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or name not in names:
+        if not argument.startswith("--"):
+            raise InputError(f"{argument!r} is no --name=value; a value goes after an equals sign")
+        if name not in names:
             raise InputError(f"sampling takes no {argument}; {nearest(name, names)}")
         options[name] = typed(name, text, hints[name])
     return options

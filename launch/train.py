@@ -14,9 +14,7 @@ from ml_collections import config_flags
 from launch import command
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ and its variant.")
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where everything of the run is written.", required=True
-)
+WORKDIR = command.workdir("Where everything of the run is written.")
 flags.mark_flag_as_required("config")
 
 

@@ -2,6 +2,7 @@
 
 import pathlib
 import runpy
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ SECTIONS = (
     *("data", "network", "method", "optimizer", "mesh", "checkpoint", "log"),
     *("sample", "evaluate"),
 )
+MOST_SEED = 2**32 - 1  # a key has no more than 32 bits of it: 2^32 would be 0 again
 # The least of each integer that a config must have, and the other keys that it may have.
 INTEGERS = {
     "seed": 0,
@@ -36,11 +38,21 @@ def load_config(name: str) -> ConfigDict:
     """The config of `FILE.py:VARIANT`, as `--config` takes it; relative to the tree if not here.
 
     Raises:
-      InputError: no such file, or the file has no such variant.
+      InputError: no such file, the file has no such variant, or it makes no config.
     """
     path, _, variant = found(name).partition(":")
-    get_config = runpy.run_path(path)["get_config"]
-    return get_config(variant) if variant else get_config()
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+        if get_config is None:
+            raise InputError(f"{path} has no function get_config, which makes the config")
+        return get_config(variant) if variant else get_config()
+    except InputError:
+        raise
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"{path} makes no config: {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+        ) from error
 
 
 def found(name: str) -> str:
@@ -125,6 +137,8 @@ def check_keys(config: ConfigDict) -> None:
         if type(values[path]) is not int:
             raise InputError(f"{path} is {values[path]!r}; it takes an integer")
         check_least(least, **{path: values[path]})
+    if config.seed > MOST_SEED:
+        raise InputError(f"seed is {config.seed}; {MOST_SEED} is the most")
 
 
 def check_names(names: Iterable[str], allowed: Collection[str], section: str) -> None:

@@ -26,7 +26,7 @@ from research.training.logs import (
     Writer,
 )
 from research.training.loop import Hook
-from research.training.manifest import manifest, write_json
+from research.training.manifest import manifest, read_json, write_json
 from research.training.rng import named
 from research.training.sharding import axes_here
 from research.training.state import TrainState, sha256
@@ -48,7 +48,8 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         was made by a config that trains otherwise, or its checkpoint by other code or on other
         data; or another process trains there, or it is no folder that can be written in.
     """
-    experiment = build(config, files=workdir)
+    is_begun = bool(checkpointing.steps(workdir / "checkpoints"))
+    experiment = build(config, files=workdir if is_begun else None)
     experiment.check()
     with held(workdir):
         claim_directory(workdir, config)
@@ -79,7 +80,7 @@ def described(
     }
     path = workdir / "manifest.json"
     if kept is not None and path.exists():
-        before = json.loads(path.read_text())
+        before = read_json(path)
         if kept == experiment.steps:
             return before
         trained_on = f"{experiment.train_data.name}/{experiment.train_data.split}"
@@ -131,7 +132,7 @@ def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
     path = workdir / "config.json"
     if not path.exists():
         raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
-    config = ConfigDict(json.loads(path.read_text()))
+    config = ConfigDict(read_json(path))
     config.mesh = ConfigDict(axes_here(config.mesh.to_dict()))
     experiment = build(config, files=workdir)
     return experiment, checkpointing.load(workdir / "checkpoints", experiment.layout())
@@ -214,14 +215,16 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Makes `workdir` this config's own, which may watch the training of the last one otherwise.
 
+    One without a checkpoint is anyone's: nothing of its training can be gone on with.
+
     Raises:
       InputError: it belongs to another training, and the differing keys are named.
     """
     path = workdir / "config.json"
-    if path.exists():
+    if path.exists() and checkpointing.steps(workdir / "checkpoints"):
         before, now = (
             {key: value for key, value in values.items() if key not in WATCHING}
-            for values in (json.loads(path.read_text()), plain(config))
+            for values in (read_json(path), plain(config))
         )
         if differing := differences(before, now):
             raise InputError(

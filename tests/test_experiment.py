@@ -54,6 +54,8 @@ def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, messa
     ("path", "value", "message"),
     [
         ("seed", -1, "seed is -1; 0 is the least"),
+        ("seed", 2**32, "seed is 4294967296; 4294967295 is the most"),
+        ("optimizer.learning_rate", -1.0, "learning_rate is -1.0; 0 is the least"),
         ("checkpoint.every_steps", -1, "checkpoint.every_steps is -1; 0 is the least"),
         ("evaluate.batch_size", 0, "evaluate.batch_size is 0; 1 is the least"),
         ("evaluate.count", -1, "evaluate.count is -1; 0 is the least"),

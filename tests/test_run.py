@@ -173,3 +173,40 @@ def test_metrics_on_test_weigh_each_example():
     assert set(found) == {"value"} and found["value"].examples == len(label)
     assert found["value"].mean == pytest.approx(np.average(label, weights=1.0 + label), rel=1e-5)
     assert len(label) % 100
+
+
+def test_a_directory_without_a_checkpoint_is_claimed_anew(tmp_path):
+    """The first config cannot draw; the second's corpus has a tokenizer of its own."""
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    with config.unlocked():
+        config.sample.strategy = "nucleos"
+    with pytest.raises(InputError, match="nearest: nucleus"):
+        run.run(config, tmp_path)
+    assert (tmp_path / "tokenizer.json").exists()
+    config = load_config("configs/gpt.py:shakespeare_bpe_debug")
+    assert int(run.run(config, tmp_path).step) == config.steps
+    experiment, _ = run.restore(tmp_path)
+    assert experiment.method.tokenizer.size == config.data.vocabulary_size
+
+
+@pytest.mark.parametrize("name", ["config.json", "manifest.json"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, name):
+    run.run(debug(), tmp_path)
+    (tmp_path / name).write_text("{")
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        run.run(debug(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:", r"makes no config: SyntaxError: .* line 1"),
+        ("import nothing_of_the_kind", r"ModuleNotFoundError: .*own\.py:1\)"),
+        ("", "has no function get_config"),
+        ("def get_config():\n    return 1 / 0", r"ZeroDivisionError: .*own\.py:2\)"),
+    ],
+)
+def test_a_config_file_that_makes_no_config_is_told(tmp_path, text, message):
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_config(f"{tmp_path / 'own.py'}")

@@ -1,6 +1,7 @@
 """What the diffusion methods share: dropped labels, and drawing by a solver."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,8 +53,10 @@ def labels_to_draw(
     """The labels of a sample: as given, or every class in turn; None without classes.
 
     The label `num_classes` is the null one. Raises InputError for labels or guidance without
-    classes, and for labels of another count or outside 0..num_classes.
+    classes, for a guidance without end, and for labels of another count or outside 0..num_classes.
     """
+    if not math.isfinite(guidance):
+        raise InputError(f"guidance is {guidance}; it must be a finite number")
     if guidance and not num_classes:
         raise InputError("guidance and labels need a model with classes; this one has none")
     return drawn_labels(labels, count=count, num_classes=num_classes, has_null=True)

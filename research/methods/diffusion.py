@@ -24,6 +24,7 @@ from research.methods.diffusion_losses import (
     squared_error,
     weight,
 )
+from research.methods.labels import check_classes
 from research.methods.variational_bound import bits_per_dim, noised
 from research.sampling.ancestral import Variance
 from research.sampling.denoisers import PREDICTIONS, Denoiser, Prediction, clipped
@@ -77,6 +78,7 @@ class Diffusion(Method):
         self.prediction, self.loss_name = prediction, loss
         self.learned_variance = loss in LEARNED_VARIANCE
         self.bound_variance = cast(Variance, "learned" if self.learned_variance else bound_variance)
+        check_classes(num_classes, network=network)
         self.num_classes, self.label_dropout = num_classes, label_dropout
         self.bound_terms = bound_terms
         self._draw = jax.jit(self.draw, static_argnames=("count", "solver", "steps", "eta"))

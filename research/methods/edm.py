@@ -16,6 +16,7 @@ from research.methods.denoising import (
     solver_named,
     training_labels,
 )
+from research.methods.labels import check_classes
 from research.methods.variational_bound import aligned
 from research.sampling.denoisers import Denoiser, Prediction, clipped
 from research.sampling.guidance import guided
@@ -54,6 +55,7 @@ class EDM(Method):
         check_label_dropout(label_dropout)
         self.network, self.optimizer = network, optimizer
         self.image_shape, self.levels = tuple(image_shape), levels
+        check_classes(num_classes, network=network)
         self.num_classes, self.label_dropout = num_classes, label_dropout
         self.sigma_data, self.p_mean, self.p_std = sigma_data, p_mean, p_std
         self.sigma_min, self.sigma_max = sigma_min, sigma_max

@@ -14,7 +14,7 @@ from research.data.scaling import scaled
 from research.errors import InputError, check_choice, check_least
 from research.evaluation.modes import DEVIATIONS
 from research.methods.gan_losses import LOSSES, Score, gradient_penalty, packed, r1
-from research.methods.labels import drawn_labels
+from research.methods.labels import check_classes, drawn_labels
 from research.training.method import Aux, Method, Objective, play_together
 from research.training.optimizers import averaged
 from research.training.rng import named
@@ -72,6 +72,7 @@ class GAN(Method):
                 raise InputError(f"{section} has {', '.join(parts)}; allowed: {', '.join(ROLES)}")
         self.networks, self.optimizers = networks, optimizers
         self.example_shape = tuple(image_shape) if image_shape else (dim,)
+        check_classes(num_classes, **networks)
         self.levels, self.mixture, self.num_classes = levels, mixture, num_classes
         self.latent_dim, self.packing = latent_dim, packing
         self.loss, self.n_critic = LOSSES[loss](), n_critic

@@ -1,8 +1,10 @@
 """The labels that methods of classes draw samples of."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
 from research.errors import InputError
@@ -22,11 +24,24 @@ def drawn_labels(
         return None
     if labels is None:
         return jnp.arange(count, dtype=jnp.int32) % num_classes
-    chosen = jnp.asarray(labels, jnp.int32)
+    chosen = np.asarray(labels)
     if chosen.shape != (count,):
         raise InputError(f"labels has shape {chosen.shape}; count is {count}")
     last = num_classes if has_null else num_classes - 1
-    if not bool(((chosen >= 0) & (chosen <= last)).all()):
+    if not ((chosen >= 0) & (chosen <= last)).all():
         null = f" ({num_classes} is no class)" if has_null else ""
         raise InputError(f"labels must lie in 0..{last}{null}")
-    return chosen
+    return jnp.asarray(chosen, jnp.int32)
+
+
+def check_classes(num_classes: int, **networks: Any) -> None:
+    """Raises InputError where a network, by its role, is made for another number of classes.
+
+    One that has some serves a method of none as well.
+    """
+    for role, network in networks.items():
+        own = getattr(network, "num_classes", num_classes)
+        if num_classes and own != num_classes:
+            raise InputError(
+                f"{role} has num_classes={own} and the method {num_classes}: leave both to the data"
+            )

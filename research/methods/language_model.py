@@ -45,6 +45,8 @@ class LanguageModel(TextWriter, TextRanker):
         packed: bool,
         bytes_per_token: float,
     ):
+        if not getattr(network, "causal", True):
+            raise InputError("network.causal must be True: a token is told from those before it")
         self.network = network
         self.optimizer = optimizer
         self.tokenizer = tokenizer

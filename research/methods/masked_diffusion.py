@@ -48,6 +48,8 @@ class MaskedDiffusion(TextWriter):
         if packed:
             raise InputError("masked diffusion reads whole rows: data.packing must be 'windows'")
         check_least(1, evaluation_times=evaluation_times)
+        if getattr(network, "causal", False):
+            raise InputError("network.causal must be False: tokens are told from both sides")
         self.network = network
         self.optimizer = optimizer
         self.tokenizer, self.mask = tokenizer, tokenizer.mask

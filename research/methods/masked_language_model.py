@@ -58,6 +58,8 @@ class MaskedLanguageModel(TextWriter):
     ):
         if not 0 < share <= 1:
             raise InputError(f"method.share is {share}; it must be in (0, 1]")
+        if getattr(network, "causal", False):
+            raise InputError("network.causal must be False: tokens are told from both sides")
         self.network = network
         self.optimizer = optimizer
         self.tokenizer, self.mask = tokenizer, tokenizer.mask

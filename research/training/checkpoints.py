@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -95,7 +96,9 @@ class Checkpoints:
 
 
 def load(directory: pathlib.Path, like: TrainState) -> TrainState:
-    """The newest good state under `directory`, for reading; what is damaged is left where it is.
+    """The newest good state under `directory`, for reading.
+
+    What is damaged is told on stderr, and left where it is.
 
     Raises:
       InputError: there is no checkpoint, or none that is whole.
@@ -104,6 +107,8 @@ def load(directory: pathlib.Path, like: TrainState) -> TrainState:
     good = [step for step in steps(directory) if step not in damaged]
     if not good:
         raise InputError(_none_whole(directory, damaged))
+    for step, reason in damaged.items():
+        print(f"checkpoint {directory / str(step)} is damaged ({reason})", file=sys.stderr)
     manager = ocp.CheckpointManager(
         directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from research.errors import InputError
 from research.files import write_text
 
 PACKAGES = (
@@ -60,3 +61,11 @@ def _git(*arguments: str) -> str:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes whole or not at all: a reader never sees half a file."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """What `write_json` wrote. Raises InputError: it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from error

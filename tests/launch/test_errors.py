@@ -52,6 +52,7 @@ DEBUG = "--config=configs/ddpm.py:digits_debug"
         ([DIGITS, "-config.stepz=3"], "config has no key 'stepz'; nearest: steps"),
         ([DEBUG, "--config.data.name=digit"], "nearest: digits"),
         ([DEBUG, "--config.mesh.fsdp=3"], "devices, there are 1"),
+        ([DEBUG, "--workdir="], "it names no folder"),
     ],
 )
 def test_a_bad_flag(tmp_path, arguments, message):
@@ -75,6 +76,7 @@ def test_a_directory_without_a_run(tmp_path):
 
 def test_a_workdir_of_another_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"seed": 7}))
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     line = error_of("launch.train", DEBUG, f"--workdir={tmp_path}")
     assert "was made by another config" in line and "seed: 7 -> 0" in line
 

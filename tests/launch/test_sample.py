@@ -52,7 +52,7 @@ def test_one_label_is_a_list_of_one():
         ("--labels=one", r"--labels=one has the wrong type"),
         ("--state=3", r"takes no --state=3"),
         ("--batch=3", r"takes no --batch=3"),
-        ("steps=3", r"takes no steps=3"),
+        ("steps=3", r"'steps=3' is no --name=value"),
     ],
 )
 def test_a_wrong_option_is_one_line(flag, message):

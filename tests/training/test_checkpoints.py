@@ -69,6 +69,13 @@ def test_damage_is_named_and_the_last_good_is_used(saved, damage):
     assert sha256(resumed) == sha256(fit(steps=6))
 
 
+def test_a_reader_is_told_of_a_damaged_checkpoint(saved, capsys):
+    (saved / "6" / checkpointing.SEAL).write_text("{}")
+    assert int(checkpointing.load(saved, layout()).step) == 4
+    assert f"checkpoint {saved / '6'} is damaged" in capsys.readouterr().err
+    assert (saved / "6").is_dir()
+
+
 def test_no_whole_checkpoint_is_an_error(saved, tmp_path):
     for step in (2, 4, 6):
         (saved / str(step) / checkpointing.SEAL).write_text("{}")

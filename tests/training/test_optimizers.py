@@ -162,3 +162,16 @@ def test_matching_reads_whole_paths():
 def test_unknown_names_are_answered_with_near_ones(wrong):
     with pytest.raises(InputError, match=r"nearest: (adam|cosine)"):
         optimizer(learning_rate=0.1, total_steps=1, **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({name: -1.0} for name in ("learning_rate", "clip_norm", "weight_decay", "final_rate")),
+        *({name: 1.0} for name in ("b1", "b2", "ema_decay")),
+        {"warmup_steps": -5},
+    ],
+)
+def test_a_number_out_of_its_range_is_named(wrong):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} is"):
+        optimizer(**({"learning_rate": 0.1, "total_steps": 1} | wrong))
