@@ -117,8 +117,9 @@ class Experiment:
 def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experiment:
     """Constructs everything a run needs; `files` is its folder, where one has been started.
 
-    Of the data's keys all but `name` and `batch_size` are options of the set (`datasets.load`).
-    With a section `lora` only adapters are learned, of the method's parameters.
+    Of the data's keys all but `name` and `batch_size` are options of the set (`datasets.load`). A
+    method without a network has an empty section of it. With a section `lora` only adapters are
+    learned, of the method's parameters.
 
     Raises:
       InputError: a section or an argument is missing, unknown, of the wrong type or too small.
@@ -131,7 +132,8 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     if "environment" in config:
         environment = choose(ENVIRONMENTS, config.environment, "environment", given=given)
         given |= environment.traits() | {"environment": environment}
-    given |= by_role("network", config.network, functools.partial(network, given=given))
+    if config.network:
+        given |= by_role("network", config.network, functools.partial(network, given=given))
     patterns: dict[str, list[str]] = {}
 
     def make_optimizer(part: ConfigDict, section: str) -> Any:

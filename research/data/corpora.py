@@ -92,7 +92,8 @@ def _part(name: str, split: str, splits: Mapping[str, list[str]]) -> Part[str]:
     check_split(name, split, splits)
     if not any(text.strip() for text in splits[split]):
         raise InputError(
-            f"{name} is empty: no text in the {len(splits[split])} documents of its {split} split"
+            f"{name} is empty: no text in the {len(splits[split])} documents of its {split} split; "
+            "a folder needs two .txt files or more, as splits are by document"
         )
     return hashed(splits[split])
 

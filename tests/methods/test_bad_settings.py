@@ -41,3 +41,10 @@ def test_roles_that_a_vae_does_not_have():
     config.network = {"critic": config.network.encoder, "decoder": config.network.decoder}
     with pytest.raises(InputError, match="network has critic, decoder; allowed: encoder, decoder"):
         build(config).layout()
+
+
+def test_a_method_without_the_network_that_it_needs():
+    config = load_config("configs/classifier.py:digits_debug")
+    config.network = {}
+    with pytest.raises(InputError, match="method lacks network"):
+        build(config)

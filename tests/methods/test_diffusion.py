@@ -127,6 +127,13 @@ def test_guidance_needs_classes():
         labels_to_draw(None, count=2, num_classes=0, guidance=1.0)
 
 
+def test_guidance_and_labels_out_of_range():
+    with pytest.raises(InputError, match="guidance is inf; it must be a finite number"):
+        labels_to_draw(None, count=2, num_classes=3, guidance=float("inf"))
+    with pytest.raises(InputError, match=r"labels must lie in 0\.\.3"):
+        labels_to_draw([0, 5_000_000_000], count=2, num_classes=3, guidance=1.0)
+
+
 @pytest.mark.parametrize(
     "argument",
     [
