@@ -53,7 +53,8 @@ def labels_to_draw(
     """The labels of a sample: as given, or every class in turn; None without classes.
 
     The label `num_classes` is the null one. Raises InputError for labels or guidance without
-    classes, for a guidance without end, and for labels of another count or outside 0..num_classes.
+    classes, for a guidance that is not finite, and for labels of another count or outside
+    0..num_classes.
     """
     if not math.isfinite(guidance):
         raise InputError(f"guidance is {guidance}; it must be a finite number")

@@ -266,12 +266,12 @@ def surrogate(
     return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
 
 
-def rows(batch: Any) -> int:
-    """The size of the first axis that all of a batch's arrays have."""
-    return len(jax.tree.leaves(batch)[0])
-
-
 def adapted(kl_weight: Scalar, kl: Scalar, target: float) -> Scalar:
     """Beta for the next step, halved or doubled as section 4 says."""
     low, high = kl < target / 1.5, kl > target * 1.5
     return kl_weight * jnp.where(low, 0.5, jnp.where(high, 2.0, 1.0))
+
+
+def rows(batch: Any) -> int:
+    """The size of the first axis that all of a batch's arrays have."""
+    return len(jax.tree.leaves(batch)[0])
