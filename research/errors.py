@@ -1,6 +1,7 @@
 """The one error a user can cause: it reaches the terminal as a single line and a non-zero exit."""
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -13,6 +14,13 @@ def check_least(least: int, **values: int | float) -> None:
     for name, value in values.items():
         if value < least:
             raise InputError(f"{name} is {value}; {least} is the least")
+
+
+def check_finite(**values: float) -> None:
+    """Raises InputError where one of `values`, each by its name, is infinite or no number."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise InputError(f"{name} is {value}; it must be a finite number")
 
 
 def check_choice(kind: str, name: str, allowed: Iterable[str]) -> None:

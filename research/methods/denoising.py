@@ -1,7 +1,6 @@
 """What the diffusion methods share: dropped labels, and drawing by a solver."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from research.errors import InputError, check_choice
+from research.errors import InputError, check_choice, check_finite
 from research.methods.labels import drawn_labels
 from research.sampling.ancestral import ancestral
 from research.sampling.ddim import ddim
@@ -56,8 +55,7 @@ def labels_to_draw(
     classes, for a guidance that is not finite, and for labels of another count or outside
     0..num_classes.
     """
-    if not math.isfinite(guidance):
-        raise InputError(f"guidance is {guidance}; it must be a finite number")
+    check_finite(guidance=guidance)
     if guidance and not num_classes:
         raise InputError("guidance and labels need a model with classes; this one has none")
     return drawn_labels(labels, count=count, num_classes=num_classes, has_null=True)

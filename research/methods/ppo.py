@@ -114,7 +114,7 @@ class PPO(Method):
         kl, kl_weight = jnp.mean(updates["kl"][-self.minibatches :]), state.extra["kl_weight"]
         if self.kl_target is not None:
             outputs, _ = self.apply(state.params["model"], experience["observation"])
-            kl = self.divergence(experience, outputs)
+            kl = self.divergence(experience, self.policy(outputs))
             kl_weight = adapted(kl_weight, kl, self.kl_target)
         metrics |= {"kl": kl, "kl_weight": kl_weight, "return": jnp.mean(episodes.last_returns)}
         state = dataclasses.replace(
@@ -194,14 +194,14 @@ class PPO(Method):
         entropy = jnp.mean(new.entropy())
         loss = self.value_weight * value_loss - self.entropy_weight * entropy
         loss -= jnp.mean(surrogate(ratio, advantage, clip=self.clip))
-        kl = self.divergence(batch, outputs)
+        kl = self.divergence(batch, new)
         if self.kl_weight:
             loss += state.extra["kl_weight"] * kl
         return loss, Aux({"value_loss": value_loss, "entropy": entropy, "kl": kl})
 
-    def divergence(self, played: Batch, outputs: Any) -> Scalar:
-        """The mean KL[old, new] of the policy that played from that of `outputs`."""
-        return jnp.mean(self.policy(played["outputs"]).divergence(self.policy(outputs)))
+    def divergence(self, played: Batch, new: Policy) -> Scalar:
+        """The mean KL[old, new] of the policy that played from `new`."""
+        return jnp.mean(self.policy(played["outputs"]).divergence(new))
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """An episode a row by the averaged weights: `return` and `length`, (B,).

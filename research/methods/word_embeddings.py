@@ -74,8 +74,8 @@ class WordEmbeddings(Method):
         `words` are asked for in one string, and begin again after the last; else they are drawn
         from the thousand most frequent. Raises InputError for a word that is not known.
         """
-        if words.split():
-            chosen = np.resize([self.known(word) for word in words.split()], count)
+        if asked := words.split():
+            chosen = np.resize([self.known(word) for word in asked], count)
         else:
             frequent = np.argsort(-self.counts)[: min(FREQUENT, np.count_nonzero(self.counts))]
             drawn = jax.random.choice(named(rng, "words"), len(frequent), (count,))

@@ -56,8 +56,14 @@ def optimizer(
       InputError: a name is unknown, a number out of its range, or a pattern no regular expression.
     """
     check_least(1, accumulate=accumulate)
-    check_least(0, learning_rate=learning_rate, warmup_steps=warmup_steps, clip_norm=clip_norm or 0)
-    check_least(0, weight_decay=weight_decay, final_rate=final_rate)
+    check_least(
+        0,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        clip_norm=clip_norm or 0,
+        weight_decay=weight_decay,
+        final_rate=final_rate,
+    )
     for decay, value in {"b1": b1, "b2": b2, "ema_decay": ema_decay or 0}.items():
         if not 0 <= value < 1:
             raise InputError(f"optimizer.{decay} is {value}; it must be in [0, 1)")

@@ -1,14 +1,13 @@
 """The strategies by name: each checks its settings and starts a session that writes on."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from research.errors import InputError, check_least
+from research.errors import InputError, check_finite, check_least
 from research.sampling.decoding import beam, contrastive, sampler, speculative
 from research.sampling.decoding.automata import Automaton
 from research.sampling.decoding.filters import Filters, check
@@ -77,8 +76,7 @@ def sampled(
         check_prompts(decoder, prompts, new_tokens)
         check_prompts(decoder, negative_prompts, new_tokens, named="negative prompt")
         guidance = GUIDANCE if guidance is None else guidance
-        if not math.isfinite(guidance):
-            raise InputError(f"guidance is {guidance}; it must be a finite number")
+        check_finite(guidance=guidance)
         pairs = zip(prompts, negative_prompts, strict=True)
         prompts = [prompt for pair in pairs for prompt in pair]
     elif guidance is not None:
