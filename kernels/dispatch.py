@@ -1,6 +1,7 @@
 """Which backend of a kernel runs: a named one, the first of several, or the platform's own."""
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,9 @@ BY_PLATFORM = {
 
 # What runs on one platform alone, or on one chip of it (kernels/targets.py), or in an interpreter.
 MADE_FOR = {"mosaic_tpu": "tpu", "mosaic_gpu": "gpu-sm90", "triton": "gpu"}
+
+# What launches a backend's kernels where JAX alone does not.
+PACKAGES = {"triton": "jax_triton"}
 
 
 def choose(
@@ -68,7 +72,17 @@ def wrong_machine(name: str) -> str | None:
     """Why backend `name` can't run where the call is made, or None."""
     needs, here = MADE_FOR.get(name), machine()
     this = here.target.name if here.target else here.platform
-    if needs in (None, here.platform, this) or here.interpreted:
+    if here.interpreted:
         return None
+    if needs in (None, here.platform, this):
+        return None if here.recording else lacking(name)
     needed = needs if needs in TARGETS else needs.upper()
     return f"needs a {needed}, this is {this} (kernels.machine.interpreted() runs it)"
+
+
+def lacking(name: str) -> str | None:
+    """The package that backend `name` needs and that isn't here, or None."""
+    package = PACKAGES.get(name)
+    if package is None or importlib.util.find_spec(package):
+        return None
+    return f"needs the package {package} (pip install -e '.[cuda]')"

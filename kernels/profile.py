@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+from jax.errors import JaxRuntimeError
 
 from kernels import compilers
 from kernels.case import Case
@@ -69,8 +70,9 @@ def measured(kernel: str, name: str, case: Case, *, rounds: int, peers: bool) ->
     for backend, call in contestants.items():
         try:
             compiled[backend] = jax.jit(call).lower(*arrays).compile()
-        except (ValueError, NotImplementedError, ImportError) as error:
-            # A backend may not take the case, a peer not be installed: the row says so.
+        except (ValueError, NotImplementedError, ImportError, JaxRuntimeError) as error:
+            # A backend may not take the case, nor its memory, a peer not be installed: the row
+            # says so.
             refused[backend] = str(error)
     times = seconds_by_turns(compiled, arrays, rounds=rounds)
     for backend in contestants:

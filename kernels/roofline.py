@@ -37,9 +37,10 @@ class Work:
 def product_flops(jaxpr: Any) -> tuple[float, str]:
     """Flops of a jaxpr's matrix products, convolutions and kernels, and the dtype of most of them.
 
-    A scan's body counts as often as it runs; a while loop's, whose trips are not known, once; of a
-    condition's branches the largest. A kernel counts as its estimate says, which is a Pallas call's
-    own or the note that stands before it (kernels/estimate.py).
+    A scan's body counts as often as it runs, and a share's on every device; a while loop's, whose
+    trips are not known, once; of a condition's branches the largest. A kernel counts as its
+    estimate says, which is a Pallas call's own or the note that stands before it
+    (kernels/estimate.py).
     """
     by_dtype = flops_by_dtype(jaxpr)
     if not by_dtype:
@@ -69,6 +70,8 @@ def flops_by_dtype(jaxpr: Any) -> collections.Counter[str]:
         if name == "cond":
             inner = [max(inner, key=lambda branch: branch.total())]
         trips = equation.params["length"] if name == "scan" else 1
+        if name == "shard_map":
+            trips = equation.params["mesh"].size
         for body in inner:
             found.update({dtype: trips * flops for dtype, flops in body.items()})
     return found

@@ -32,7 +32,7 @@ def chip(name: str, platform, arch: str, bf16: float, f32: float, *rest) -> Targ
 
 
 def rates(bf16: float, f32: float) -> dict[str, float]:
-    return {"bfloat16": bf16, "float32": f32}
+    return {"bfloat16": bf16, "float16": bf16, "float32": f32}
 
 
 # float32 is that of products in full precision: six bfloat16 passes on a TPU's matrix unit, the

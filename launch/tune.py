@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     if TARGET.value in ("cpu", "device"):
         raise InputError(f"--target={TARGET.value} has no compiler's figures; name a chip")
     check(KERNEL.value, TARGET.value)
-    check_hand_written(KERNEL.value, TARGET.value)
+    check_hand_written([KERNEL.value], [TARGET.value])
     tuned = set()
     for best in tune(KERNEL.value, TARGET.value, keys=KEYS.value, seconds=SECONDS.value):
         _, spills, cost = best.order

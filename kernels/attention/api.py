@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kernels.dispatch import DTYPES, Implementation, choose
+from kernels.shares import on_shares
 
 HIDES = -1e30  # a bias; no backend starts from a greater maximum
 
@@ -79,11 +80,18 @@ def attention(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def differentiable(backend: ModuleType, settings: Settings, arrays: Arrays) -> jax.Array:
     """`backend.forward`'s output; its gradient is `backend.backward`."""
-    return backend.forward(arrays, settings)[0]
+    return forward(backend, settings, arrays)[0]
 
 
 def forward(backend: ModuleType, settings: Settings, arrays: Arrays) -> tuple[jax.Array, Any]:
-    out_BxTxHxD, lse_BxHxT = backend.forward(arrays, settings)
+    call = on_shares(
+        backend,
+        lambda arrays: backend.forward(arrays, settings),
+        batch=len(arrays.q_BxTxHxD),
+        split=(of_batch(arrays),),
+        split_out=True,
+    )
+    out_BxTxHxD, lse_BxHxT = call(arrays)
     return out_BxTxHxD, (arrays, out_BxTxHxD, lse_BxHxT)
 
 
@@ -91,8 +99,21 @@ def backward(
     backend: ModuleType, settings: Settings, kept: Any, dout_BxTxHxD: jax.Array
 ) -> tuple[Arrays]:
     arrays, out_BxTxHxD, lse_BxHxT = kept
-    dq, dk, dv, dbias = backend.backward(arrays, settings, out_BxTxHxD, lse_BxHxT, dout_BxTxHxD)
-    return (Arrays(dq, dk, dv, dbias, *map(no_gradient, arrays[4:])),)
+    split = of_batch(arrays)
+    call = on_shares(
+        backend,
+        lambda arrays, *rest: backend.backward(arrays, settings, *rest),
+        batch=len(arrays.q_BxTxHxD),
+        split=(split, True, True, True),
+        split_out=split[:4],
+    )
+    gradients = call(arrays, out_BxTxHxD, lse_BxHxT, dout_BxTxHxD)
+    return (Arrays(*gradients, *map(no_gradient, arrays[4:])),)
+
+
+def of_batch(arrays: Arrays) -> Arrays:
+    """Whether an array has a part for each sequence: all but a bias that sequences share."""
+    return jax.tree.map(lambda array: len(array) == len(arrays.q_BxTxHxD), arrays)
 
 
 def visible(bias: jax.Array) -> jax.Array:
@@ -160,9 +181,11 @@ def check_shapes(q: jax.Array, k: jax.Array, v: jax.Array) -> None:
 def band(causal: bool, window: Any) -> tuple[int | None, int | None]:
     """Keys before and after a query that it sees; None is no limit."""
     sides = tuple(window) if isinstance(window, tuple | list) else (window, window)
-    if len(sides) != 2 or any(side is not None and side < 0 for side in sides):
+    allowed = [side is None or (isinstance(side, int | np.integer) and side >= 0) for side in sides]
+    if len(sides) != 2 or not all(allowed):
         raise ValueError(
-            f"window must be None or at least 0, or a pair (before, after) of such, got {window}"
+            "window must be None or an integer from 0 on, or a pair (before, after) of such, "
+            f"got {window}"
         )
     return sides[0], 0 if causal else sides[1]
 

@@ -138,7 +138,8 @@ def accumulator(x: jax.Array) -> Any:
 
 
 def product(spec: str, a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.einsum(spec, a, b, preferred_element_type=accumulator(a))
+    """In full precision, which for float32 isn't an accelerator's own way."""
+    return jnp.einsum(spec, a, b, precision="highest", preferred_element_type=accumulator(a))
 
 
 def rows(x_bxkxgxtxn: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The 3x3 convolution of images, with a weight gradient that is fast on a CPU."""
+"""The 3x3 convolution of images, with a weight gradient of its own on a CPU."""
 
 from kernels.convolution.api import conv3x3
 

@@ -23,6 +23,7 @@ def linear(
     """x @ kernel + bias over the last axis of x, (..., E), in x's dtype; differentiable in all.
 
     Factors are rounded to `dtype` (x's unless given), in the backward pass too; sums are float32.
+    Of float32 factors an accelerator's products have JAX's default precision.
     So `dtype='bfloat16'` of float32 arrays has bfloat16's speed and keeps what is between products
     exact.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from kernels.dispatch import DTYPES, Implementation, choose
+from kernels.shares import on_shares
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
 
@@ -102,7 +103,14 @@ def differentiable(
 def forward(
     backend: ModuleType, settings: Settings, arrays: Arrays
 ) -> tuple[tuple[jax.Array, jax.Array | None], Kept]:
-    normed, summed, statistics = backend.forward(arrays, settings)
+    call = on_shares(
+        backend,
+        lambda arrays: backend.forward(arrays, settings),
+        batch=batch_of(arrays.x_xD),
+        split=(has_rows(arrays),),
+        split_out=True,
+    )
+    normed, summed, statistics = call(arrays)
     kept = Kept(summed, arrays.scale_D, arrays.bias_D, statistics)
     return (normed, None if arrays.residual_xD is None else summed), kept
 
@@ -115,9 +123,25 @@ def backward(
 ) -> tuple[Arrays]:
     """The sum's gradient is both x's and residual's."""
     dnormed, dsummed = cotangents
-    dx, dscale, dbias = backend.backward(kept, settings, dnormed, dsummed)
+    call = on_shares(
+        backend,
+        lambda kept, *cotangents: backend.backward(kept, settings, *cotangents),
+        batch=batch_of(kept.summed_xD),
+        split=has_rows((kept, *cotangents)),
+        split_out=(True, False, False),
+    )
+    dx, dscale, dbias = call(kept, dnormed, dsummed)
     dresidual = None if dsummed is None else dx
     return (Arrays(dx.astype(dnormed.dtype), dresidual, dscale, dbias),)
+
+
+def batch_of(x_xD: jax.Array) -> int:
+    return len(x_xD) if x_xD.ndim > 1 else 1
+
+
+def has_rows(arrays: Any) -> Any:
+    """Whether an array has a first axis to split: scale and bias have none."""
+    return jax.tree.map(lambda array: array.ndim > 1, arrays)
 
 
 differentiable.defvjp(forward, backward)

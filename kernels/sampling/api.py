@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from kernels.dispatch import Implementation, choose
 from kernels.sampling.filters import check_logits, check_min_p, check_top_k, check_top_p, gaps
+from kernels.shares import on_shares
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
 METHODS = ("inverse_cdf", "gumbel")
@@ -63,6 +64,8 @@ def sample(
     tokens and one a token in it, so probabilities are right to some 2^-24 of the block's, plus
     2^-24 that a block is off by; a token of probability 0 is never drawn.
 
+    No gradient goes through a draw; `log_probs` of its tokens has one.
+
     A row with NaN or +inf, or of -inf alone, draws -1 with log-probability NaN: under
     `jax.debug_nans(True)` and checkify's nan_checks that is an error, in jit too.
 
@@ -81,7 +84,16 @@ def sample(
     arrays = Arrays(logits_BxV, uniforms(rng, logits_BxV.shape[0]))
     settings = Settings(temperature or 1.0, top_k, top_p, min_p)
     backend = choose("kernels.sampling", BACKENDS, implementation, arrays, settings)
-    return backend.draw(arrays, settings) if temperature else likeliest(logits_BxV)
+    if not temperature:
+        return likeliest(logits_BxV)
+    call = on_shares(
+        backend,
+        lambda arrays: backend.draw(arrays, settings),
+        batch=len(logits_BxV),
+        split=True,
+        split_out=True,
+    )
+    return call(jax.lax.stop_gradient(arrays))
 
 
 def categorical(

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 import jax
 
 from kernels import compilers, report
-from kernels.profile import Row, cases_of, compiled, hand_written, kernel_names, markdown, measured
+from kernels.profile import (
+    Row,
+    cases_of,
+    compiled,
+    hand_written,
+    kernel_names,
+    markdown,
+    measured,
+    peers_of,
+)
 from kernels.targets import TARGETS
 from research.errors import InputError, check_choice, nearest
 
@@ -16,7 +25,8 @@ from research.errors import InputError, check_choice, nearest
 def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: bool) -> list[Row]:
     """A row a case and backend; `target` is 'cpu', 'device' or a name of `TARGETS`.
 
-    Raises InputError for a name that isn't there, and for a compiler that isn't installed.
+    Raises InputError for a name that isn't there, for a compiler that isn't installed, and for
+    peers of a kernel that has none there.
     """
     check(kernel, target)
     timed = target in ("cpu", "device")
@@ -24,6 +34,9 @@ def profile(kernel: str, target: str, shapes: list[str], *, rounds: int, peers: 
     for name in shapes:
         if name not in cases:
             raise InputError(f"{kernel} has no case {name!r} for {target}; {nearest(name, cases)}")
+    platform = jax.default_backend() if timed else TARGETS[target].platform
+    if peers and peers_of(kernel, platform) is None:
+        raise InputError(f"--peers: {kernel} has none on a {platform.upper()}")
     chosen = {name: case for name, case in cases.items() if not shapes or name in shapes}
     if timed:
         return [

@@ -22,6 +22,7 @@ EXAMPLES = {
     "one_query": (dict(queries=1, keys=40), {}),
     "window": (dict(queries=150, keys=150), dict(window=20)),
     "one_sided_window": (dict(), dict(window=(17, None))),
+    "queries_past_the_window": (dict(queries=200, keys=40), dict(window=(10, None))),
     "causal_window": (dict(queries=150, keys=150), dict(causal=True, window=30)),
     "grouped": (dict(heads=4, key_heads=2), dict(causal=True)),
     "multi_query": (dict(heads=3, key_heads=1), {}),
@@ -195,7 +196,7 @@ class AttentionSuite(BandSuite):
         self.agree(given, bias=bias, **settings)
 
     def test_a_query_that_sees_no_key_gets_zero(self):
-        """Segment 9 is no key's, and with causal=True and more queries than keys some see none."""
+        """Segment 9 is no key's."""
         ids = packed_segments().at[0, 5].set(9), packed_segments()
         given = self.arrays()
         out, *gradients = self.value_and_gradients(self.run, given, segment_ids=ids)

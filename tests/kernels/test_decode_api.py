@@ -23,7 +23,8 @@ BAD = {
     "k must have q's head size 64, got 32": dict(k=K[..., :32], v=K[..., :32]),
     "q's heads must be a multiple of k's 2, got 3": dict(q=Q[:, :3]),
     "lengths must be integers (2,)": dict(lengths=jnp.zeros(2)),
-    "window must be at least 0": dict(window=-2),
+    "window must be an integer from 0 on": dict(window=-2),
+    "window must be an integer from 0 on or None": dict(window=1.5),
     "softcap must be positive": dict(softcap=-1.0),
     "softcap must be positive and finite": dict(softcap=float("inf")),
 }

@@ -5,8 +5,10 @@ import types
 
 import pytest
 
+from kernels import dispatch
 from kernels.dispatch import choose
-from kernels.machine import compiled_for, interpreted
+from kernels.machine import Machine, compiled_for, entered, interpreted
+from kernels.targets import TARGETS
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "mosaic_gpu", "triton")
 
@@ -43,6 +45,17 @@ def test_a_backend_of_one_chip_is_that_chips(package):
         expected = f"mosaic_gpu: needs a gpu-sm90, this is {target}"
         with compiled_for(target), pytest.raises(ValueError, match=expected):
             choose(package, BACKENDS, "mosaic_gpu", 1)
+
+
+def test_a_backend_whose_package_is_missing_is_passed_over(package, monkeypatch):
+    monkeypatch.setitem(dispatch.PACKAGES, "triton", "no_such_package")
+    with entered(Machine("gpu", TARGETS["gpu-sm80"])):
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "xla"
+        with pytest.raises(ValueError, match="triton: needs the package no_such_package"):
+            choose(package, BACKENDS, "triton", 1)
+    monkeypatch.setitem(dispatch.PACKAGES, "triton", "triton")
+    with entered(Machine("gpu", TARGETS["gpu-sm80"])):
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "triton"
 
 
 def test_what_refuses_is_passed_over(package):

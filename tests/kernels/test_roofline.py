@@ -123,7 +123,8 @@ def test_the_floor_is_the_higher_wall():
     h100 = TARGETS["gpu-sm90"]
     assert Work(989e12, 1.0, "bfloat16").floor(h100) == (1.0, "compute")
     assert Work(1.0, 3350e9, "bfloat16").floor(h100) == (1.0, "memory")
-    assert Work(67e12, 1.0, "float16").floor(h100) == (1.0, "compute")
+    assert Work(989e12, 1.0, "float16").floor(h100) == (1.0, "compute")
+    assert Work(67e12, 1.0, "float64").floor(h100) == (1.0, "compute")
     h200 = of_device("NVIDIA H200")
     assert h200.name == "gpu-sm90"
     assert Work(1.0, 4800e9, "bfloat16").floor(h200) == (1.0, "memory")

@@ -115,6 +115,12 @@ def test_unlikely_blocks_are_drawn_in_proportion():
     assert len(set(tail.tolist())) > len(tail) / 2
 
 
+def test_a_draw_has_no_gradient():
+    given = logits(size=9)
+    gradient = jax.grad(lambda x: sample(x, RNG, top_k=3).log_probs_B.sum())(given)
+    assert not np.any(np.asarray(gradient))
+
+
 def test_bad_rows_are_an_error_in_debug():
     given = logits(size=9).at[1, 4].set(jnp.nan)
     with jax.debug_nans(True):

@@ -139,6 +139,10 @@ def test_a_kernel_is_timed_beside_its_peers(tmp_path):
             "profile: error: no kernel 'atention'; nearest: attention",
         ),
         (
+            ["--kernel=attention.decode", "--target=cpu", "--peers"],
+            "profile: error: --peers: attention.decode has none on a CPU",
+        ),
+        (
             ["--kernel=attention", "--target=cpu", "--shapes=cpu_20"],
             "profile: error: attention has no case 'cpu_20' for cpu; nearest: cpu_2048",
         ),
@@ -160,6 +164,29 @@ def test_a_kernel_without_a_backend_for_the_chip_is_named(target, monkeypatch):
     with pytest.raises(InputError, match="linear has no backend of its own for tpu-v5e"):
         profile_kernel("linear", "tpu-v5e", [], rounds=2, peers=False)
     check_hand_written(["linear", "attention"], ["tpu-v5e"])
+
+
+TUNED = """
+import sys
+from kernels import compilers
+from launch import command, tune
+compilers.missing = lambda target: None
+tune.tune = lambda kernel, target, **options: iter([])
+command.run(tune.main)
+"""
+
+
+def test_a_kernel_with_a_backend_of_its_own_is_tuned():
+    """With every compiler there, of which none is run."""
+
+    def tune(kernel):
+        flags = [f"--kernel={kernel}", "--target=tpu-v5e"]
+        return subprocess.run([sys.executable, "-c", TUNED, *flags], capture_output=True, text=True)
+
+    assert tune("attention").returncode == 0
+    refused = tune("linear")
+    assert refused.returncode != 0
+    assert "error: linear has no backend of its own for tpu-v5e" in refused.stderr.splitlines()[-1]
 
 
 @pytest.mark.skipif(missing("tpu-v5e") is None, reason="libtpu is here")

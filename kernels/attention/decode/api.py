@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kernels.dispatch import DTYPES, Implementation, choose
+from kernels.shares import on_shares
 
 BACKENDS = ("reference", "xla", "mosaic_tpu", "triton")
 
@@ -104,15 +106,24 @@ def run(
     check(arrays)
     if softcap is not None and not 0 < softcap < math.inf:
         raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
-    if window is not None and window < 0:
-        raise ValueError(f"window must be at least 0 or None, got {window}")
+    if window is not None and not (isinstance(window, int | np.integer) and window >= 0):
+        raise ValueError(f"window must be an integer from 0 on or None, got {window}")
     if window is not None and window >= positions(arrays):
         window = None  # it reaches over all there is, and may be more than an int32 holds
     scale = 1 / math.sqrt(arrays.q_BxHxD.shape[-1]) if scale is None else scale
     arrays = arrays._replace(lengths_B=arrays.lengths_B.astype(jnp.int32))
     settings = Settings(scale, softcap, window)
     backend = choose("kernels.attention.decode", BACKENDS, implementation, arrays, settings)
-    return backend.forward(arrays, settings)
+    in_pages = arrays.pages_BxM is not None  # which any sequence may read
+    of_batch = jax.tree.map(lambda _: True, arrays)._replace(k=not in_pages, v=not in_pages)
+    call = on_shares(
+        backend,
+        lambda arrays: backend.forward(arrays, settings),
+        batch=len(arrays.q_BxHxD),
+        split=(of_batch,),
+        split_out=True,
+    )
+    return call(arrays)
 
 
 def positions(arrays: Arrays) -> int:
