@@ -75,7 +75,10 @@ def mnist() -> ConfigDict:
 
 
 def cifar10() -> ConfigDict:
-    """The paper's own CIFAR-10 setting (section 4 and appendix B): 800k steps, an accelerator."""
+    """The paper's own CIFAR-10 setting (section 4 and appendix B) but for its random flips.
+
+    800k steps, for an accelerator.
+    """
     config = digits()
     config.update(steps=800_000)
     config.data.update(name="cifar10", batch_size=128)

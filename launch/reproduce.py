@@ -37,8 +37,10 @@ def main(argv: list[str]) -> None:
     chosen = choose(ledger.claims([PAPER.value] if PAPER.value else None), CLAIM.value)
     if not LIST.value:
         for claim in chosen:
-            ledger.measure(claim, SEEDS.value)
-            table.write()
+            try:
+                ledger.measure(claim, SEEDS.value)
+            finally:  # a measurement that is stopped has kept its seeds
+                table.write()
     rows = [table.row(claim) for claim in chosen]
     print(json.dumps(rows, indent=2) if JSON.value else table.text(rows))
 

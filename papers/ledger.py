@@ -15,7 +15,7 @@ import jax
 from papers.rules import Measurement, Rule
 from research.errors import check_choice
 from research.files import turn
-from research.training.manifest import git_state, write_json
+from research.training.manifest import git_state, read_json, write_json
 
 PAPERS_DIR = pathlib.Path(__file__).parent
 
@@ -27,10 +27,11 @@ class Claim:
     """A sentence of a paper that a command can test.
 
     `kind` 'exact' follows the paper's whole protocol or states an identity, 'direction' shrinks the
-    protocol and tests an ordering alone, 'accelerator' is beyond a CPU. `figure` is what the paper
-    says, tagged [V] (read in its text or repository) or [M] (from memory); `figures` are its
-    numbers. `measure(seed)` gives named numbers, of which `ours` and `baseline` are shown; without
-    it `not_run` says why. Raising `version` or changing `settings` makes old measurements void.
+    protocol, or tests by orders, bounds and tolerances of our own, 'accelerator' is beyond a CPU.
+    `figure` is what the paper says, tagged [V] (read in its text or repository) or [M] (from
+    memory); `figures` are its numbers. `measure(seed)` gives named numbers, of which `ours` and
+    `baseline` are shown; without it `not_run` says why. Raising `version` or changing `settings`
+    makes old measurements void.
     """
 
     id: str
@@ -151,9 +152,13 @@ def measurements(claim: Claim) -> list[Measurement]:
 
 
 def results(paper: str) -> dict[str, Any]:
-    """The content of the paper's results.json by claim, empty before the first measurement."""
+    """The content of the paper's results.json by claim, empty before the first measurement.
+
+    Raises:
+      InputError: the file is damaged.
+    """
     path = results_path(paper)
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def results_path(paper: str) -> pathlib.Path:

@@ -63,7 +63,7 @@ def identity(name: str, expected: float, *, tolerance: float) -> Rule:
     def rule(measurements: Sequence[Measurement]) -> Finding:
         errors = [abs(measurement[name] - expected) for measurement in measurements]
         holds = all(error <= tolerance for error in errors)
-        reason = f"|{name} - {expected:g}| is {max(errors):.3g}, tolerance {tolerance:g}"
+        reason = f"|{name} - {expected:g}| is {np.max(errors):.3g}, tolerance {tolerance:g}"
         return Finding(holds, reason)
 
     return rule
@@ -75,7 +75,7 @@ def violated(name: str, *, least: float) -> Rule:
     def rule(measurements: Sequence[Measurement]) -> Finding:
         values = [measurement[name] for measurement in measurements]
         holds = all(value >= least for value in values)
-        return Finding(holds, f"{name} is {np.min(values):.2g}, at least {least:g} expected")
+        return Finding(holds, f"{name} is {np.min(values):.4g}, at least {least:g} expected")
 
     return rule
 

@@ -31,13 +31,15 @@ generated: `python -m launch.reproduce --paper=PAPER` measures and rewrites it,
 `python -m launch.reproduce --write_table` only rewrites it.
 
 - REPRODUCED: the paper's protocol, inside its figure ± 2 standard errors and no more than a
-  quarter of it off (a loss: at most so much above it), or an identity inside its stated tolerance.
-- DIRECTION HOLDS: the protocol is shrunk, or a bound is ours; every rule of the claim holds: an
-  order with 95% intervals that do not overlap, or a bound that each seed keeps, or their mean
-  with 2 standard errors against it.
+  quarter of it off (a loss: at most so much above it), or an identity inside its stated tolerance;
+  and what orders and bounds the claim has beside.
+- DIRECTION HOLDS: the protocol is shrunk, or the bounds are ours; every rule of the claim holds: an
+  order with 95% intervals that do not overlap, a value inside its tolerance, or a bound that each
+  seed keeps, or their mean with 2 standard errors against it.
 - FAILED and NOT RUN say why.
 
-± is the half-width of the 95% t-interval over seeds. [V]: the paper's figure was read in its text,
+± is the half-width of the 95% t-interval over seeds, 4.3 standard errors of three; rules of a mean
+use 2 standard errors, whatever the number of seeds. [V]: the paper's figure was read in its text,
 table or repository; [M]: from memory. A distance in other features than Inception's is not an FID.
 A page's times are of cores with nothing beside, unless it says otherwise; `seconds` in results.json
 are often of busy ones. Where a trained model was read back from runs/papers, `seconds`, date and

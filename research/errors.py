@@ -9,7 +9,7 @@ class InputError(Exception):
     """Bad input. The message says what is wrong, where, and what is allowed, in one line."""
 
 
-def check_least(least: int, **values: int | float) -> None:
+def check_least(least: int | float, **values: int | float) -> None:
     """Raises InputError where one of `values`, each by its name, is less than `least`."""
     for name, value in values.items():
         if value < least:

@@ -79,6 +79,9 @@ def test_the_file(scores, tmp_path, capsys):
     path.write_text(json.dumps({"schema_version": 0, "scores": []}))
     with pytest.raises(InputError, match="schema version 0"):
         read_scores(path)
+    path.write_text('{"schema_version": ')
+    with pytest.raises(InputError, match=r"scores\.json is damaged"):
+        read_scores(path)
 
 
 def test_of_a_set_beyond_memory_only_what_is_chosen_is_decoded(monkeypatch):

@@ -28,7 +28,8 @@ def questions(name: str, *, count: int, shots: int, seed: int) -> list[Question]
     Those are of the training split, the same for all. TASKS names the tasks:
     next_line, the line that follows four in one of Shakespeare's works, among three others of it;
     gloss_kind, the kind of thing that a noun's definition is of, among 25;
-    gloss_meaning, the definition of a word, among three other words'.
+    gloss_meaning, the definition of a word, among three others of the split, which may be of other
+    meanings of that word.
 
     Raises:
       InputError: there is no such task, or its texts cannot be had.

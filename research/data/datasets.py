@@ -35,11 +35,11 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
     """The split of a set: points, `episodes`, a sequence task, a division, texts, else images.
 
     A text set is one of `PAIRS` (`text_sets.load_pairs`), of `CLASSES` or `SPANS`
-    (`labelled_texts.load`), of `WORD_SETS` (`word_contexts`), or a corpus by name, the path of a
-    file or folder, or, where `tokenizer` is among the options, any name that TFDS knows
-    (`text_sets.load`). Its options are the keyword arguments there, a sequence task's those of
-    `sequence_tasks.load`, of `modular_division` those of `modular_arithmetic.load`; others have
-    none.
+    (`labelled_texts.load`), of `WORD_SETS` (`word_contexts`), `repeated_letters`, or a corpus by
+    name, the path of a file or folder, or, where `tokenizer` is among the options, any name that
+    TFDS knows (`text_sets.load`). Its options are the keyword arguments there, those of one of
+    `TASKS` are `sequence_tasks.load`'s, of `modular_division` `modular_arithmetic.load`'s; others,
+    `sequential_mnist` among them, have none.
     `files` is a run's folder, with what `Dataset.save` wrote there.
 
     Raises:
@@ -60,7 +60,10 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
     if name in CORPORA or is_path(name) or "tokenizer" in options:
         return _given(functools.partial(text_sets.load, name, split, files=files), options)
     for option in options:
-        raise InputError(f"data.{option} is unknown: texts have options, and need data.tokenizer")
+        raise InputError(
+            f"data.{option} is unknown: {name} has no options; "
+            "a text set of TFDS needs data.tokenizer"
+        )
     if name == "sequential_mnist":
         return sequential_mnist.load(name, split)
     if name in MIXTURES:
@@ -78,7 +81,7 @@ def _given(make: Callable[..., Dataset], options: Mapping[str, Any]) -> Dataset:
             raise InputError(f"data.{name} is unknown; {nearest(name, set(taken) - {'files'})}")
     for name, parameter in taken.items():
         if parameter.default is parameter.empty and name not in options:
-            raise InputError(f"data.{name} is missing: a text set needs it")
+            raise InputError(f"data.{name} is missing: this set needs it")
     return make(**options)
 
 

@@ -20,10 +20,9 @@ from research.data import packing, sources, tokenizer_models, tokenizers
 from research.data.corpora import Part
 from research.data.tokenizers import Tokenizer
 
-CODE = tuple(
-    pathlib.Path(file).read_bytes()
-    for file in (__file__, packing.__file__, tokenizers.__file__, tokenizer_models.__file__)
-)
+# The last writes out the texts of pairs itself.
+FILES = ("encoding", "packing", "tokenizers", "tokenizer_models", "word_contexts")
+CODE = tuple(pathlib.Path(__file__).with_name(f"{name}.py").read_bytes() for name in FILES)
 
 
 class Stream(NamedTuple):

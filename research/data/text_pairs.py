@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from research.data import package_index, wordnet
 from research.data.corpora import Part, hashed, held_out
-from research.errors import InputError, nearest
+from research.data.examples import check_split
 
 RUN = 8  # words: what a package's sisters and versions have in common, and a language has not
 WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")  # a line of a list is indented
@@ -22,8 +22,7 @@ def pairs(name: str, split: str) -> Part[tuple[str, str]]:
     Raises:
       InputError: there is no such set or split, or it cannot be had.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"{name} has no split {split!r}; {nearest(split, ('train', 'test'))}")
+    check_split(name, split, ("train", "test"))
     rows = PAIRS[name]()
     test = held_out(group for group, *_ in rows)
     trained = [(text, short) for group, text, short in rows if group not in test]
@@ -59,7 +58,8 @@ def _descriptions() -> list[tuple[str, str, str]]:
 def _glosses() -> list[tuple[str, str, str]]:
     """(word, "word, part of speech", definition) of each of WordNet's sets of synonyms.
 
-    The word is the first of the set, so that no definition comes twice; examples are left out.
+    The word is the first of the set, so that each set comes once; examples are left out. Some sets
+    share a definition: 580 stand in several, and 139 of the 11,903 test targets in training too.
     """
     named = ((synset.words[0], synset) for synset in wordnet.synsets())
     return [(word.lower(), f"{word}, {s.speech}", s.definition) for word, s in named]

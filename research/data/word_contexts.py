@@ -70,6 +70,8 @@ def load_pairs(
       InputError: the corpus cannot be had, an option has no such value, or there is no pair.
     """
     check_least(1, **{"data.window": window})
+    if subsample is not None and subsample <= 0:
+        raise InputError(f"data.subsample is {subsample}; it must be above 0")
     words, tokenizer, counts, fingerprint = _read(corpus, split, vocabulary_size, files)
     rng = np.random.default_rng(SPLITS.index(split))
     if subsample is not None:
@@ -77,7 +79,8 @@ def load_pairs(
             rng.random(len(words.tokens)) < keep_chances(counts, subsample)[words.tokens]
         )
     arrays = pairs(words, rng.integers(1, window, size=len(words.tokens), endpoint=True))
-    _check_any(arrays, corpus, split, vocabulary_size, f", after subsampling at {subsample}")
+    after = "" if subsample is None else f", after subsampling at {subsample}"
+    _check_any(arrays, corpus, split, vocabulary_size, after)
     return WordSet(
         name=name,
         split=split,

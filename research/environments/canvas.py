@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from research.data.scaling import scaled
 from research.environments.environment import Box, Environment, Step, ended
-from research.errors import check_least
+from research.errors import InputError, check_least
 
 THINNEST = 0.5  # a stroke's radius in pixels as its pressure goes to 0
 EDGE = 0.35  # the width in pixels over which a stroke's edge fades
@@ -45,6 +45,9 @@ class Canvas(Environment):
         paper: float = -1.0,
     ):
         check_least(1, strokes=strokes)
+        check_least(THINNEST, brush=brush)
+        if not -1 <= paper <= 1:
+            raise InputError(f"paper is {paper}; it must be in [-1, 1]")
         height, width, channels = image_shape
         self.image_shape, self.levels = tuple(image_shape), levels
         self.observation_shape = (height, width, 2 * channels + 1)

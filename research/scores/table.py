@@ -1,7 +1,6 @@
 """The table of scores: written, read back, printed."""
 
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import rich.text
 
 from research.errors import InputError
 from research.run import Estimate
-from research.training.manifest import write_json
+from research.training.manifest import read_json, write_json
 
 SCHEMA_VERSION = 1
 
@@ -74,10 +73,10 @@ def read_test_metrics(path: pathlib.Path) -> dict[str, Estimate]:
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-    """A `scores.json`. Raises InputError: no such file, or another schema version."""
+    """A `scores.json`. Raises InputError: no such file, damaged, or another schema version."""
     if not path.exists():
         raise InputError(f"{path} is missing (launch.evaluate writes it)")
-    content = json.loads(path.read_text())
+    content = read_json(path)
     if content["schema_version"] != SCHEMA_VERSION:
         found = content["schema_version"]
         raise InputError(f"{path} has schema version {found}, this code reads {SCHEMA_VERSION}")

@@ -92,6 +92,11 @@ def test_variant(name, tmp_path):
             assert np.abs(artefacts["images"]).max() <= 1
 
 
+def test_nanogpts_second_moments_are_longer_for_characters():
+    found = [load_config(f"configs/gpt.py:{v}").optimizer.b2 for v in ("124m", "shakespeare_char")]
+    assert found == [0.95, 0.99]
+
+
 def check_golden(name, line):
     pace = ("steps_per_second", "data_wait")
     metrics = {key: value for key, value in json.loads(line).items() if key not in pace}

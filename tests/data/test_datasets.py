@@ -92,5 +92,26 @@ def test_an_unknown_split_offers_those_there_are(split):
         datasets.load("digits", split)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "digits",
+            {"length": 9},
+            r"data\.length is unknown: digits has no options; a text set",
+        ),
+        (
+            "sequential_mnist",
+            {"length": 9},
+            r"data\.length is unknown: sequential_mnist has no opt",
+        ),
+        ("word_pairs", {}, r"data\.corpus is missing: this set needs it"),
+    ],
+)
+def test_options_are_those_of_the_set(name, options, message):
+    with pytest.raises(InputError, match=message):
+        datasets.load(name, "train", **options)
+
+
 DIGITS_TRAIN = "6814d1501b614fdb65ba817eae6c03332d38e8395a894f89d3f566d636a0078f"
 DIGITS_TEST = "d00232f3e2ef375c5dd3453eb7e2ba31bcb2815143677bba0a7bb264c4bedc08"

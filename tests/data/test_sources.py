@@ -104,6 +104,8 @@ def test_a_debian_package_is_unpacked(cache, client, tmp_path, monkeypatch):
     monkeypatch.setitem(sources.SOURCES, "notes", source)
     path = os.environ["PATH"]
     client("apt-get", f"{shutil.which('cp')} {deb} .")
+    with pytest.raises(InputError, match=r"`dpkg` is not installed and brings apt package notes"):
+        fetch("notes")
     monkeypatch.setenv("PATH", os.environ["PATH"] + os.pathsep + path)
     assert (fetch("notes") / "notes").read_text() == "do re mi"
 
@@ -135,8 +137,18 @@ def test_of_two_processes_the_first_wins(cache):
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"cannot write .*\$ATELIER_CACHE names another"):
-        sources.install(tmp_path / "file" / "set", lambda folder: None)
+    for target in (tmp_path / "file" / "set", tmp_path / "file"):
+        with pytest.raises(InputError, match=r"cannot write .*\$ATELIER_CACHE names another"):
+            sources.install(target, lambda folder: None)
+
+
+def test_what_fails_in_filling_is_not_called_the_cache(cache):
+    def fill(folder):
+        (folder / "missing").read_text()
+
+    with pytest.raises(FileNotFoundError, match="missing"):
+        sources.install(cache / "set", fill)
+    assert list(cache.iterdir()) == []
 
 
 def test_pip_belongs_to_the_running_interpreter(cache, monkeypatch):

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from research.data import datasets, word_contexts
+from research.data import datasets, encoding, word_contexts
 from research.data.corpora import held_out
 from research.data.word_contexts import Words, cooccurrences, keep_chances, pairs
 from research.errors import InputError
@@ -94,8 +94,13 @@ def test_words_without_another_in_their_document_have_no_pairs(words):
 
 
 def test_bad_options(corpus):
-    with pytest.raises(InputError, match=r"has no two of the .* after subsampling at 0"):
-        load("word_pairs", corpus, subsample=0.0)
+    with pytest.raises(InputError, match=r"has no two of the .* after subsampling at 1e-12$"):
+        load("word_pairs", corpus, subsample=1e-12)
+    for subsample in (0.0, -1.0):
+        with pytest.raises(
+            InputError, match=rf"data\.subsample is {subsample}; it must be above 0"
+        ):
+            load("word_pairs", corpus, subsample=subsample)
     with pytest.raises(InputError, match=r"data\.window is 0; 1 is the least"):
         load("word_pairs", corpus, window=0)
     with pytest.raises(InputError, match=r"data\.subsample is unknown"):
@@ -111,7 +116,7 @@ def test_a_split_of_no_two_words_is_named(corpus, text):
         (folder / name).write_text(text)
     for kind in ("word_pairs", "cooccurrences"):
         with pytest.raises(
-            InputError, match=r"has no two of the 11 words in one .* its test split"
+            InputError, match=r"has no two of the 11 words in one .* its test split$"
         ):
             load(kind, corpus, "test")
 
@@ -123,3 +128,7 @@ def test_pairs_of_texts_are_documents(monkeypatch):
         "dog, noun: a canis",
         "cat, noun: a felis",
     ]
+
+
+def test_what_is_kept_of_texts_is_of_the_code_that_writes_them():
+    assert pathlib.Path(word_contexts.__file__).read_bytes() in encoding.CODE

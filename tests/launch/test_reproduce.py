@@ -5,17 +5,20 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
-from papers import ledger
+from launch import reproduce
+from papers import ledger, table
 
 
-def reproduce(*arguments):
+def run(*arguments):
     command = [sys.executable, "-m", "launch.reproduce", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_the_list_has_every_claim():
-    done = reproduce("--list", "--json")
+    done = run("--list", "--json")
     rows = {row["claim"]: row for row in json.loads(done.stdout)}
     assert rows.keys() == {claim.id for claim in ledger.claims()}
     row = rows["ddpm.cifar10"]
@@ -32,6 +35,21 @@ def test_the_list_has_every_claim():
     ],
 )
 def test_a_wrong_name_is_answered_in_one_line(arguments, message):
-    done = reproduce(*arguments)
+    done = run(*arguments)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert message in done.stderr.strip().splitlines()[-1]
+
+
+def test_what_a_stopped_measurement_kept_is_on_the_pages(monkeypatch):
+    def stopped(claim, seeds):
+        done.append("a seed kept")
+        raise KeyboardInterrupt
+
+    done = []
+    monkeypatch.setattr(ledger, "measure", stopped)
+    monkeypatch.setattr(table, "write", lambda: done.append("pages"))
+    with flagsaver.flagsaver(paper="ddim"), pytest.raises(KeyboardInterrupt):
+        flags.FLAGS.mark_as_parsed()
+        reproduce.main([])
+    flags.FLAGS.unparse_flags()
+    assert done == ["a seed kept", "pages"]

@@ -10,6 +10,7 @@ import pytest
 from papers import ledger
 from papers.ledger import Claim, judge
 from papers.rules import at_most, estimate, figure, identity, ordered, surely_at_most, violated
+from research.errors import InputError
 
 
 def seeds(**values):
@@ -64,6 +65,17 @@ def test_one_seed_has_no_interval():
 )
 def test_rules_of_one_value(rule, values, holds):
     assert rule(seeds(x=values)).holds == holds
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "shown"),
+    [
+        (identity("x", 0, tolerance=0.1), [0.0, np.nan], "is nan, tolerance 0.1"),
+        (violated("x", least=0.97), [0.98, 0.968], "is 0.968, at least 0.97"),
+    ],
+)
+def test_the_reason_of_a_failure_does_not_read_as_if_it_held(rule, values, shown):
+    assert shown in rule(seeds(x=values)).reason
 
 
 def test_an_order_needs_intervals_that_do_not_overlap():
@@ -138,6 +150,12 @@ def test_another_protocol_is_measured_anew(directory):
     ledger.measure(dataclasses.replace(counting(calls), settings={"steps": 7}), seeds=1)
     ledger.measure(dataclasses.replace(counting(calls), version=2), seeds=1)
     assert calls == [0, 0, 0]
+
+
+def test_damaged_results_are_one_line(directory):
+    (directory / "toy" / "results.json").write_text('{"toy.identity": ')
+    with pytest.raises(InputError, match=r"toy/results\.json is damaged: Expecting value"):
+        ledger.measure(EXACT)
 
 
 def test_more_seeds_are_added_to_those_kept(directory):
