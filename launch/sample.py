@@ -106,9 +106,10 @@ def typed(name: str, text: str, hint: Any) -> Any:
     if float in kinds and type(value) is int:
         return float(value)
     lists = [part for part in (hint, *get_args(hint)) if get_origin(part) is Sequence]
-    if any(type(value) in get_args(part) for part in lists):
+    elements = {kind for part in lists for kind in get_args(part)}
+    if type(value) in elements:
         return (value,)
-    is_list = isinstance(value, tuple | list) and lists
+    is_list = lists and isinstance(value, tuple | list) and {type(one) for one in value} <= elements
     if not is_list and type(value) not in kinds:
         raise InputError(f"--{name}={text} has the wrong type; it takes {hint}")
     return value

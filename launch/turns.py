@@ -57,5 +57,6 @@ def by_turns(
         )
         if int(state.step) < last:
             raise InputError(f"stopped after {len(others)} of {rounds + 1} turns: nothing is told")
-        waits = [json.loads(line)["data_wait"] for line in (path / "metrics.jsonl").open()]
-    return Turns(looped[1:], others[1:], statistics.median(waits[1:]), state)
+        logged = [json.loads(line) for line in (path / "metrics.jsonl").open()]
+    waits = [line["data_wait"] for line in logged if line["step"] > steps]
+    return Turns(looped[1:], others[1:], statistics.median(waits), state)

@@ -104,16 +104,15 @@ def config_of(
 
 def unknown_key(config: ConfigDict, path: str) -> str | None:
     """Says where the dotted `path` leaves the config and which keys are near, None if it exists."""
-    *sections, key = path.split(".")
-    for depth, section in enumerate(sections):
-        if not isinstance(config.get(section), ConfigDict):
-            key, sections = section, sections[:depth]
-            break
-        config = config[section]
-    if key in config:
-        return None
-    where = ".".join(["config", *sections])
-    return f"{where} has no key {key!r}; {nearest(key, config.keys())}"
+    at: Any = config
+    where = "config"
+    for key in path.split("."):
+        if not isinstance(at, ConfigDict):
+            return f"{where} is a value, it has no key {key!r}"
+        if key not in at:
+            return f"{where} has no key {key!r}; {nearest(key, at.keys())}"
+        at, where = at[key], f"{where}.{key}"
+    return None
 
 
 def check_keys(config: ConfigDict) -> None:

@@ -88,10 +88,16 @@ METHODS: dict[str, Callable[..., Method]] = {
 
 
 def network(config: ConfigDict, section: str, *, given: Mapping[str, Any]) -> Any:
-    """The network of a section. Raises InputError as `choose`, and for a dtype of no network."""
+    """The network of a section.
+
+    Raises:
+      InputError: as `choose`, or a dtype or a dropout that no network can have.
+    """
     for key in ("dtype", "product_dtype"):
         if config.get(key) is not None:
             check_choice(f"{section}.{key}", config[key], DTYPES)
+    if not 0 <= config.get("dropout", 0) < 1:
+        raise InputError(f"{section}.dropout is {config.dropout}; it must be in [0, 1)")
     return choose(NETWORKS, config, section, given=given)
 
 

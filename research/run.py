@@ -48,8 +48,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         was made by a config that trains otherwise, or its checkpoint by other code or on other
         data; or another process trains there, or it is no folder that can be written in.
     """
-    is_begun = bool(checkpointing.steps(workdir / "checkpoints"))
-    experiment = build(config, files=workdir if is_begun else None)
+    experiment = build(config, files=workdir if is_begun(workdir, config) else None)
     experiment.check()
     with held(workdir):
         claim_directory(workdir, config)
@@ -213,15 +212,22 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 
 
 def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Makes `workdir` this config's own, which may watch the training of the last one otherwise.
+    """Makes `workdir` this config's own. Raises InputError as `is_begun`."""
+    is_begun(workdir, config)
+    write_json(workdir / "config.json", plain(config))
+
+
+def is_begun(workdir: pathlib.Path, config: ConfigDict) -> bool:
+    """Whether `workdir` has a checkpoint of this training, which another config may have watched.
 
     One without a checkpoint is anyone's: nothing of its training can be gone on with.
 
     Raises:
       InputError: it belongs to another training, and the differing keys are named.
     """
+    has_checkpoint = bool(checkpointing.steps(workdir / "checkpoints"))
     path = workdir / "config.json"
-    if path.exists() and checkpointing.steps(workdir / "checkpoints"):
+    if path.exists() and has_checkpoint:
         before, now = (
             {key: value for key, value in values.items() if key not in WATCHING}
             for values in (read_json(path), plain(config))
@@ -231,7 +237,7 @@ def claim_directory(workdir: pathlib.Path, config: ConfigDict) -> None:
                 f"{workdir} was made by another config: {'; '.join(differing)}; "
                 "choose another --workdir"
             )
-    write_json(path, plain(config))
+    return has_checkpoint
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

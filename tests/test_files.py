@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from papers import table
+from research.errors import InputError
 from research.files import held, write_text
 from research.training.logs import JsonlWriter
 from research.training.manifest import write_json
@@ -53,5 +54,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path, monkeypatch):
 def test_a_folder_is_held_until_its_holder_ends(tmp_path):
     with held(tmp_path / "run"):
         assert (tmp_path / "run").is_dir()
+        with pytest.raises(InputError, match="another process works"), held(tmp_path / "run"):
+            pass
     with held(tmp_path / "run"):
         pass

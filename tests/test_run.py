@@ -136,6 +136,15 @@ def test_a_workdir_that_is_a_file(tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_a_workdir_of_another_config_is_told_before_its_files_are_read(tmp_path):
+    """Here the tokenizer of another text."""
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    (tmp_path / "config.json").write_text('{"seed": 7}')
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"was made by another config: .*seed: 7 -> 0"):
+        run.run(load_config("configs/gpt.py:shakespeare_char_debug"), tmp_path)
+
+
 def test_one_example_has_no_standard_error():
     assert run.estimate(np.array([2.0])) == (2.0, pytest.approx(np.nan, nan_ok=True), 1)
 

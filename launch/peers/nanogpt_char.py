@@ -40,17 +40,11 @@ def main() -> None:
         optimizer = model.configure_optimizers(0.1, RATE, (0.9, 0.99), "cpu")
     done = 0
 
-    def rate() -> float:
-        if done < WARMUP:
-            return RATE * (done + 1) / (WARMUP + 1)
-        share = (done - WARMUP) / (TOTAL - WARMUP)
-        return LAST_RATE + 0.5 * (1 + math.cos(math.pi * share)) * (RATE - LAST_RATE)
-
     def stretch(steps: int) -> None:
         nonlocal done
         for _ in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = rate()
+                group["lr"] = rate(done)
             first = torch.randint(len(stream) - 64, (12,))
             rows = torch.stack([stream[i : i + 65] for i in first])
             _, loss = model(rows[:, :-1], rows[:, 1:].contiguous())
@@ -70,6 +64,14 @@ def main() -> None:
         return sum(nats) / len(test)
 
     serve(stretch, score)
+
+
+def rate(done: int) -> float:
+    """The learning rate after `done` steps; beyond `TOTAL` it stays the last."""
+    if done < WARMUP:
+        return RATE * (done + 1) / (WARMUP + 1)
+    share = min(1, (done - WARMUP) / (TOTAL - WARMUP))
+    return LAST_RATE + 0.5 * (1 + math.cos(math.pi * share)) * (RATE - LAST_RATE)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from research.errors import check_choice
+from research.errors import check_choice, check_least
 from research.networks.recurrence import CELLS, Cell, State, Weights, recurrence, step
 
 Inputs = Int[Array, "B T"] | Float[Array, "B T C"]
@@ -34,8 +34,9 @@ class Recurrent(nn.Module):
     length: int | None = None
 
     def setup(self) -> None:
-        """Raises InputError: there is no such cell."""
+        """Raises InputError: there is no such cell, or a size is less than 1."""
         check_choice("cell", self.cell, CELLS)
+        check_least(1, width=self.width, layers=self.layers)
         if self.vocabulary is not None:
             self.embedding = nn.Embed(self.vocabulary, self.width)
         self.layer = [Layer(self.cell, self.width) for _ in range(self.layers)]

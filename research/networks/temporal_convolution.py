@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from kernels.machine import machine
+from research.errors import check_least
 from research.networks.recurrent import Inputs
 
 Cache = tuple[tuple[Array, ...], ...]  # the last inputs of a block's convolutions, (B, steps, C)
@@ -35,6 +36,8 @@ class TCN(nn.Module):
     length: int | None = None
 
     def setup(self) -> None:
+        """Raises InputError: a size is less than 1."""
+        check_least(1, width=self.width, levels=self.levels, kernel_size=self.kernel_size)
         if self.vocabulary is not None:
             self.embedding = nn.Embed(self.vocabulary, self.width)
         sizes = (self.width, self.kernel_size, self.dropout)

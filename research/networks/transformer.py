@@ -97,7 +97,7 @@ class Transformer(nn.Module):
 
     def setup(self) -> None:
         check_choice("positions", self.positions, POSITIONS)
-        check_least(1, width=self.width, heads=self.heads)
+        check_least(1, width=self.width, layers=self.layers, heads=self.heads)
         if self.heads % (self.kv_heads or self.heads):
             raise InputError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}")
         if not self.head_size and self.width < self.heads:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from kernels.attention import attention
 from kernels.convolution import conv3x3
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.networks.group_norm import GroupNorm
 
 # DDPM's initializer.
@@ -52,9 +52,16 @@ class UNet(nn.Module):
     ) -> Float[Array, "B H W out"]:
         """Outputs (B, H, W, out_factor * C); `labels=None` means the null label.
 
-        Training draws dropout from the rng stream `dropout`. Raises InputError when a side
-        can't be divided by the patch or halved at every level.
+        Training draws dropout from the rng stream `dropout`. Raises InputError when a size is
+        less than 1, or a side can't be divided by the patch or halved at every level.
         """
+        check_least(
+            1,
+            channels=self.channels,
+            head_channels=self.head_channels,
+            patch_size=self.patch_size,
+            multipliers=min(self.multipliers, default=0),
+        )
         out_channels = self.out_factor * x.shape[-1]
         check_sides(x.shape[1:3], self.patch_size, len(self.multipliers))
         embedding = self.embed(t, labels)
@@ -198,7 +205,8 @@ def group_norm(dtype: Any, channels: int, *, name: str) -> GroupNorm:
 
 
 def sinusoidal(t: Float[Array, " B"], width: int) -> Float[Array, "B {width}"]:
-    """Sines and cosines of t at `width` / 2 periods from 2 pi to 10^4 * 2 pi (1706.03762, 3.5)."""
+    """Sines and cosines of t at h = `width` // 2 periods from 2 pi to 10^(4 (h - 1) / h) * 2 pi
+    (1706.03762, 3.5)."""
     frequencies = jnp.exp(-math.log(1e4) * jnp.arange(width // 2) / (width // 2))
     phases = t.astype(jnp.float32)[:, None] * frequencies
     return jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=-1)

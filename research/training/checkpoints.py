@@ -96,7 +96,7 @@ class Checkpoints:
 
 
 def load(directory: pathlib.Path, like: TrainState) -> TrainState:
-    """The newest good state under `directory`, for reading.
+    """The newest good state under `directory`, for reading, even while a trainer saves there.
 
     What is damaged is told on stderr, and left where it is.
 
@@ -109,10 +109,15 @@ def load(directory: pathlib.Path, like: TrainState) -> TrainState:
         raise InputError(_none_whole(directory, damaged))
     for step, reason in damaged.items():
         print(f"checkpoint {directory / str(step)} is damaged ({reason})", file=sys.stderr)
-    manager = ocp.CheckpointManager(
-        directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
-    )
-    return _restore(manager, max(good), like)
+    try:
+        manager = ocp.CheckpointManager(
+            directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
+        )
+        return _restore(manager, max(good), like)
+    except Exception:
+        if not _damage(directory / str(max(good))):
+            raise
+        return load(directory, like)  # a trainer that keeps few has deleted it meanwhile
 
 
 def steps(directory: pathlib.Path) -> list[int]:

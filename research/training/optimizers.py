@@ -46,7 +46,7 @@ def optimizer(
       schedule: constant or cosine, after `warmup_steps` of linear warm-up; the cosine ends at
         `final_rate` of the peak.
       drops: (gradients, factor): after so many the rate is multiplied by the factor.
-      clip_norm: the gradient's largest global norm.
+      clip_norm: the gradient's largest global norm; None clips nothing.
       decayed: parameters whose path in their group, as `Dense_0/kernel`, matches are decayed.
       rates: (pattern, factor): the first pattern found in a path scales its learning rate.
       accumulate: gradients averaged over this many steps before one move.
@@ -60,11 +60,16 @@ def optimizer(
         0,
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
-        clip_norm=clip_norm or 0,
         weight_decay=weight_decay,
         final_rate=final_rate,
+        eps=eps,
     )
-    for decay, value in {"b1": b1, "b2": b2, "ema_decay": ema_decay or 0}.items():
+    for gradients, factor in drops:
+        check_least(0, **{"gradients of drops": gradients, "factor of drops": factor})
+    if clip_norm is not None and clip_norm <= 0:
+        raise InputError(f"optimizer.clip_norm is {clip_norm}; it must be more than 0")
+    decays = {"b1": b1, "b2": b2, "momentum": momentum, "ema_decay": ema_decay or 0}
+    for decay, value in decays.items():
         if not 0 <= value < 1:
             raise InputError(f"optimizer.{decay} is {value}; it must be in [0, 1)")
     check_expressions("optimizer.decayed", [decayed])
@@ -90,7 +95,7 @@ def optimizer(
         drops=[(gradients // accumulate, factor) for gradients, factor in drops],
     )
     links = [
-        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+        optax.clip_by_global_norm(clip_norm) if clip_norm is not None else optax.identity(),
         directions[name](),
         optax.add_decayed_weights(weight_decay, mask=lambda params: matching(decayed, params)),
         scale_by_name(rates),

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from kernels.shares import BATCH_AXES
 from research.errors import InputError, check_least
 from research.training.patterns import path_name
 
-AXES = ("data", "fsdp", "tensor")
+AXES = (*BATCH_AXES, "tensor")
 Rules = Sequence[tuple[str, Sequence[str | None]]]
 
 
@@ -46,10 +47,12 @@ def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
 
     The first rule whose pattern is found in the leaf's path (`params/model/Dense_0/kernel`;
     the optimizer's moments end alike) gives its axes, one per dimension: `("kernel$", [None,
-    "fsdp"])`. Leaves that no rule names, or with fewer dimensions than the rule, are replicated.
+    "fsdp"])`. Leaves that no rule names, or with fewer dimensions than the rule, are replicated;
+    so are leaves under `opt_state/` that an axis does not divide, as adafactor's placeholders (1,).
 
     Raises:
-      InputError: a rule names an axis the mesh lacks, or one that does not divide the dimension.
+      InputError: a rule names an axis the mesh lacks, or one twice, or one that does not divide the
+        dimension.
     """
 
     def of(path: tuple, leaf: Any) -> NamedSharding:
@@ -57,12 +60,16 @@ def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
         axes = next((axes for pattern, axes in rules if re.search(pattern, name)), ())
         if len(axes) > len(leaf.shape):
             axes = ()
-        for axis, size in zip(axes, leaf.shape, strict=False):
+        for place, (axis, size) in enumerate(zip(axes, leaf.shape, strict=False)):
             if axis is None:
                 continue
             if axis not in mesh.shape:
                 raise InputError(f"sharding rule for {name} names the axis {axis!r}, not of {AXES}")
+            if axis in axes[:place]:
+                raise InputError(f"sharding rule for {name} names the axis {axis!r} twice")
             if size % mesh.shape[axis]:
+                if name.startswith("opt_state/"):
+                    return NamedSharding(mesh, PartitionSpec())
                 raise InputError(f"{name}: {size} is not divided by {axis}={mesh.shape[axis]}")
         return NamedSharding(mesh, PartitionSpec(*axes))
 
@@ -70,9 +77,9 @@ def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
 
 
 def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:
-    """Examples are split over the data and fsdp axes; of stacked batches they are axis 1."""
-    examples = ("data", "fsdp")
-    return NamedSharding(mesh, PartitionSpec(*((None, examples) if stacked else (examples,))))
+    """Examples are split over `BATCH_AXES`; of stacked batches they are axis 1."""
+    axes = (None, BATCH_AXES) if stacked else (BATCH_AXES,)
+    return NamedSharding(mesh, PartitionSpec(*axes))
 
 
 def check_batch(batch_size: int, axes: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from launch.peers import process
+from launch.peers import nanogpt_char, process
 from research.configuration import TREE
 from research.errors import InputError
 
@@ -51,3 +51,8 @@ def test_a_page_pins_what_it_needs_and_names_a_config_that_exists(name):
     path, variant = page.CONFIG.split(":")
     assert f'"{variant}"' in (TREE / path).read_text()
     assert page.STEPS > 0 and page.UNITS_PER_STEP > 0
+
+
+def test_nanogpts_rate_stays_the_last_after_its_steps():
+    rates = [nanogpt_char.rate(step) for step in (100, 2000, 3000)]
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-4])

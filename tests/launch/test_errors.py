@@ -43,6 +43,10 @@ DEBUG = "--config=configs/ddpm.py:digits_debug"
             "config.optimizer has no key 'learnin_rate'; nearest: learning_rate",
         ),
         ([DIGITS, "--config.optimiser.learning_rate=1"], "no key 'optimiser'; nearest: optimizer"),
+        (
+            [DIGITS, "--config.optimizer.learning_rate.x=3"],
+            "config.optimizer.learning_rate is a value, it has no key 'x'",
+        ),
         ([DIGITS, "--config.steps=many"], "--config.steps=many: invalid literal for int"),
         (["--config=configs/ddmp.py:digits"], "no config file 'configs/ddmp.py'; nearest: config"),
         (["--config=configs/ddpm.py:digit"], "no variant 'digit'; nearest: digits"),

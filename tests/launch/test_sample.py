@@ -49,6 +49,8 @@ def test_one_label_is_a_list_of_one():
         ("--steps=1.5", r"--steps=1.5 has the wrong type"),
         ("--steps={[]}", r"--steps={\[\]} has the wrong type"),
         ("--labels=1.5", r"--labels=1.5 has the wrong type"),
+        ("--labels=1.5,2", r"--labels=1.5,2 has the wrong type"),
+        ("--labels='a','b'", r"--labels='a','b' has the wrong type"),
         ("--labels=one", r"--labels=one has the wrong type"),
         ("--state=3", r"takes no --state=3"),
         ("--batch=3", r"takes no --batch=3"),

@@ -22,8 +22,12 @@ BAD = [
     ("classifier.py:digits", {"method.num_classes": 0}, "learns labels, and the data has none"),
     ("word2vec.py:skipgram", {"method.negatives": 0}, "negatives is 0; 1 is the least"),
     ("gpt.py:shakespeare_char", {"network.product_dtype": "bf16"}, "nearest: bfloat16"),
+    ("gpt.py:shakespeare_char", {"network.dropout": -0.5}, r"network.dropout is -0.5; .* \[0, 1\)"),
+    ("ddpm.py:digits", {"network.dropout": 1.5}, r"network.dropout is 1.5; it must be in \[0, 1\)"),
     ("bert.py:base", {"network.dtype": "float64"}, "no network.dtype 'float64'"),
     ("bert.py:shakespeare", {"network.kv_heads": 3}, "kv_heads=3 does not divide heads="),
+    ("ppo.py:canvas", {"environment.brush": 0.2}, "brush is 0.2; 0.5 is the least"),
+    ("ppo.py:canvas", {"environment.paper": 1.5}, r"paper is 1.5; it must be in \[-1, 1\]"),
     ("in_context_regression.py:linear", {"network.tied": True}, "1 outputs need tied=False"),
 ]
 

@@ -240,3 +240,16 @@ def test_logits_are_float32_and_of_the_vocabulary():
 def test_an_unknown_cell_offers_the_nearest():
     with pytest.raises(InputError, match="no cell 'lsmt'; nearest: lstm"):
         started(Recurrent("lsmt", outputs=1), jnp.zeros((1, 2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("lstm", "width"),
+        ("gru", "layers"),
+        *(("tcn", s) for s in ("width", "levels", "kernel_size")),
+    ],
+)
+def test_a_size_of_0_is_named(name, size):
+    with pytest.raises(InputError, match=f"{size} is 0; 1 is the least"):
+        started(NETWORKS[name].clone(**{size: 0}), TOKENS)

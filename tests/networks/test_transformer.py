@@ -162,7 +162,7 @@ def test_dropout_is_of_training_alone():
         apply(net)(params, TOKENS, train=True, rngs={"dropout": jax.random.key(i)}) for i in (0, 1)
     ]
     assert not np.allclose(*runs)
-    np.testing.assert_array_equal(apply(net)(params, TOKENS), apply(net)(params, TOKENS))
+    np.testing.assert_array_equal(apply(net)(params, TOKENS), apply(network())(params, TOKENS))
 
 
 def test_products_of_bfloat16_are_near_and_their_gradients_float32():
@@ -214,6 +214,8 @@ BAD = {
     "no positions 'learnt'; nearest: learned": dict(positions="learnt"),
     "no norm 'batch'": dict(norm="batch"),
     "heads is 0; 1 is the least": dict(heads=0),
+    "layers is 0; 1 is the least": dict(layers=0),
+    "layers is -1; 1 is the least": dict(layers=-1),
     "kv_heads=3 does not divide heads=": dict(kv_heads=3),
     "width=1 has no channel for each of": dict(width=1),
     "20 outputs need tied=False": dict(outputs=20, tied=True),

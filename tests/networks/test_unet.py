@@ -46,6 +46,14 @@ def test_channels_that_heads_do_not_divide_are_named(channels):
         network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
 
 
+@pytest.mark.parametrize(
+    "size", [{"channels": 0}, {"head_channels": 0}, {"patch_size": 0}, {"multipliers": (1, 0)}]
+)
+def test_a_size_of_0_is_named(size):
+    with pytest.raises(InputError, match=f"{next(iter(size))} is 0; 1 is the least"):
+        UNet(**TINY | size).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
+
+
 def test_zero_before_training():
     x = jnp.ones((1, 8, 8, 1))
     rng = jax.random.key(0, impl="rbg")  # compiles in half the time

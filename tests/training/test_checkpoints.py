@@ -1,9 +1,11 @@
 """Checkpoints: any damage is found and named, and the last good one is what a run goes on from."""
 
+import dataclasses
 import pathlib
 import random
 import shutil
 
+import orbax.checkpoint as ocp
 import pytest
 
 from research.errors import InputError
@@ -119,3 +121,22 @@ def test_a_checkpoint_that_goes_while_it_is_checked_is_passed_over(saved, monkey
     original = checkpointing.sha256
     monkeypatch.setattr(checkpointing, "sha256", gone)
     assert int(checkpointing.load(saved, layout()).step) == 4
+
+
+@pytest.mark.parametrize("part", [".", "state"])
+def test_a_checkpoint_that_goes_while_it_is_read_is_passed_over(saved, monkeypatch, part):
+    """All of it, or so far only its state."""
+
+    def gone(manager, step, **options):
+        shutil.rmtree(saved / "6" / part, ignore_errors=True)
+        return original(manager, step, **options)
+
+    original = ocp.CheckpointManager.restore
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", gone)
+    assert int(checkpointing.load(saved, layout()).step) == 4
+
+
+def test_a_whole_checkpoint_of_another_state_is_an_error(saved):
+    like = dataclasses.replace(layout(), extra={"more": layout().step})
+    with pytest.raises(InputError, match=r"checkpoint 6 in .* was made by other code"):
+        checkpointing.load(saved, like)

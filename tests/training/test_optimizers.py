@@ -168,8 +168,12 @@ def test_unknown_names_are_answered_with_near_ones(wrong):
     "wrong",
     [
         *({name: -1.0} for name in ("learning_rate", "clip_norm", "weight_decay", "final_rate")),
-        *({name: 1.0} for name in ("b1", "b2", "ema_decay")),
+        *({name: 1.0} for name in ("b1", "b2", "ema_decay", "momentum")),
         {"warmup_steps": -5},
+        {"clip_norm": 0.0},
+        {"eps": -1e-8},
+        {"drops": [(-10, 0.5)]},
+        {"drops": [(10, -0.5)]},
     ],
 )
 def test_a_number_out_of_its_range_is_named(wrong):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from research.errors import InputError
+from research.training.optimizers import optimizer
 from research.training.sharding import AXES, check_batch, make_mesh, state_shardings
 
 # Sums over shards are taken in another order: 20 steps of float32 may differ by this much.
@@ -65,14 +66,31 @@ def test_leaves_of_fewer_dimensions_than_their_rule_are_replicated():
     assert specs == {"kernel": jax.P(None, "fsdp")} | whole
 
 
+def four():
+    """A mesh of one device that stands for four."""
+    return jax.sharding.Mesh(np.array(jax.devices()[:1] * 4).reshape(1, 4, 1), AXES)
+
+
 def test_an_axis_that_does_not_divide_a_dimension_is_named():
-    """On a mesh of one device that stands for four."""
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1] * 4).reshape(1, 4, 1), AXES)
+    mesh = four()
     rules = [("kernel", [None, "fsdp"])]
     found = state_shardings({"kernel": np.zeros((3, 8))}, mesh, rules)
     assert found["kernel"].spec == jax.P(None, "fsdp")
     with pytest.raises(InputError, match="dense/kernel: 6 is not divided by fsdp=4"):
         state_shardings({"dense": {"kernel": np.zeros((4, 6))}}, mesh, rules)
+
+
+def test_what_an_optimizer_keeps_undivided_is_replicated():
+    """Adafactor has a moment of each parameter's shape, and placeholders of one number."""
+    chain = optimizer("adafactor", learning_rate=0.1, total_steps=9)
+    state = {"opt_state": jax.eval_shape(chain.init, {"kernel": np.zeros((4, 8))})}
+    found = state_shardings(state, four(), [("kernel$", ["fsdp"])])
+    pairs = zip(*map(jax.tree.leaves, (state, found)), strict=True)
+    assert {leaf.shape: sharding.spec for leaf, sharding in pairs} == {
+        (): jax.P(),
+        (1,): jax.P(),
+        (4, 8): jax.P("fsdp"),
+    }
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_named():
@@ -86,3 +104,5 @@ def test_bad_meshes_and_rules_are_named():
         make_mesh(data=3)
     with pytest.raises(InputError, match="'model', not of"):
         state_shardings({"kernel": np.zeros(4)}, make_mesh(), [("kernel", ["model"])])
+    with pytest.raises(InputError, match="rule for kernel names the axis 'fsdp' twice"):
+        state_shardings({"kernel": np.zeros((4, 8))}, make_mesh(), [("kernel", ("fsdp", "fsdp"))])
