@@ -45,12 +45,12 @@ SPILLS = {
     ("attention", "tpu"): "at the edges of a band a few registers, in slots that are free: key "
     "blocks that spill nothing run 1.6 times the bundles; at head size 256 a query tile's sums are "
     "all there is room for",
-    ("attention.decode", "tpu"): "the logits of a fetch, some 2000 rows, are more than 64 "
-    "registers hold between the two products",
+    ("attention.decode", "tpu"): "the logits of a fetch, 512 rows of pages and some 2000 of one "
+    "piece, fill the 64 registers and more between the two products",
     ("sampling", "gpu"): "ptxas stays at 64 or 80 of a thread's 255 registers and moves 2 to 8 "
     "values",
-    ("normalization", "tpu"): "float32 values of bfloat16 rows are kept between two passes, in "
-    "slots that are free, in place of being converted again",
+    ("normalization", "tpu"): "float32 values of rows, converted or normed, are kept between two "
+    "passes, in slots that are free, in place of being made again",
     ("normalization", "gpu"): "layer norm's backward pass at D = 16384 holds five float32 arrays "
     "of a row, 320 KiB: more than a multiprocessor's 256 KiB of registers",
 }

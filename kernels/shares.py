@@ -19,7 +19,7 @@ BATCH_AXES = ("data", "fsdp")
 def on_shares(
     backend: ModuleType, call: Callable[..., Any], *, batch: int, split: Any, split_out: Any
 ) -> Callable[..., Any]:
-    """`call`, of a `backend`, on the devices of the mesh it is traced under (`jax.set_mesh`).
+    """`call`, of a `backend`, on the devices of the mesh that JAX is set to as it is traced.
 
     `split` and `split_out` are prefixes of the arguments' (a tuple) and the result's pytrees: True
     for arrays whose first axis is the batch, of `batch` sequences or rows. Others go in whole, and
@@ -30,7 +30,7 @@ def on_shares(
     name = backend.__name__.rpartition(".")[2]
     if name not in MADE_FOR or mesh.size < 2 or mesh.manual_axes:
         return call
-    axes = sharing(dict(mesh.shape), batch)
+    axes = shared_axes(dict(mesh.shape), batch)
 
     def specs(prefix: Any) -> Any:
         return jax.tree.map(lambda is_split: jax.P(axes) if is_split else jax.P(), prefix)
@@ -46,7 +46,7 @@ def on_shares(
     return jax.shard_map(on_one, in_specs=specs(split), out_specs=specs(split_out), check_vma=False)
 
 
-def sharing(mesh: dict[str, int], batch: int) -> tuple[str, ...]:
+def shared_axes(mesh: dict[str, int], batch: int) -> tuple[str, ...]:
     """Of `BATCH_AXES` those, first to last, whose devices together divide the batch."""
     axes: tuple[str, ...] = ()
     for axis in BATCH_AXES:

@@ -35,13 +35,15 @@ def main(argv: list[str]) -> None:
     from research.scores.inspection import inspection
     from research.scores.table import print_scores, write_scores
     from research.training import pictures
+    from research.training.sharding import sharing
 
     if SHOTS.present and TASK.value is None:
         raise InputError("--shots are solved questions of a --task; name one")
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
     if TASK.value is not None:
-        evaluate_task(experiment.method, state, TASK.value)
+        with sharing(experiment.mesh):
+            evaluate_task(experiment.method, state, TASK.value)
         return
     count = experiment.evaluate["count"] if COUNT.value is None else COUNT.value
     check_count(experiment, count)

@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     from research.run import restore
     from research.training import pictures
     from research.training.method import TextWriter
+    from research.training.sharding import sharing
 
     workdir = pathlib.Path(WORKDIR.value)
     experiment, state = restore(workdir)
@@ -49,11 +50,13 @@ def main(argv: list[str]) -> None:
     options = experiment.sample_options(**asked, count=count)
     if isinstance(method, TextWriter) and count == 1 and OUT.value is None:
         del options["count"]
-        for piece in method.stream(state, rng, **options):
-            print(piece, end="", flush=True)
+        with sharing(experiment.mesh):
+            for piece in method.stream(state, rng, **options):
+                print(piece, end="", flush=True)
         print()
         return
-    artefacts = method.sample(state, rng, **options)
+    with sharing(experiment.mesh):
+        artefacts = method.sample(state, rng, **options)
     shown = [name for name in artefacts if pictures.kind(name)]
     stem = pathlib.Path(OUT.value or workdir / "samples" / "sample")
     if stem.suffix in (".png", ".gif", ".txt"):

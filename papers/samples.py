@@ -11,6 +11,7 @@ from research.evaluation.frechet import frechet_distance
 from research.experiment import Experiment
 from research.extractors import extractor, extractor_name
 from research.scores.images import anchor_scores, reference_features
+from research.training.sharding import sharing
 from research.training.state import TrainState
 
 
@@ -18,7 +19,8 @@ def draw(
     experiment: Experiment, state: TrainState, seed: int, *, count: int, **options: Any
 ) -> np.ndarray:
     """`count` images (count, H, W, C) in [-1, 1], every class in turn, always from the same x_T."""
-    drawn = experiment.method.sample(state, jax.random.key(seed), count=count, **options)
+    with sharing(experiment.mesh):
+        drawn = experiment.method.sample(state, jax.random.key(seed), count=count, **options)
     return np.asarray(drawn["images"])
 
 

@@ -119,8 +119,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
 
     Of the data's keys all but `name` and `batch_size` are options of the set (`datasets.load`). A
     method without a network has an empty section of it. With a section `lora` only adapters are
-    learned, of the method's parameters. The mesh is JAX's from then on: kernels that are traced
-    share a batch among its devices (kernels/shares.py).
+    learned, of the method's parameters.
 
     Raises:
       InputError: a section or an argument is missing, unknown, of the wrong type or too small.
@@ -147,8 +146,6 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         method = construct(lora_of(method), config.lora, "lora", given={"method": method})
     drawn = inspect.signature(method.sample).parameters.keys() - {"state", "rng", "batch"}
     check_names(config.sample, drawn | {"every_steps"}, "sample")
-    mesh = construct(make_mesh, config.mesh, "mesh")
-    jax.set_mesh(mesh)
     rules = [(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())]
     check_expressions("sharding", [pattern for pattern, _ in rules])
     return Experiment(
@@ -156,7 +153,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         train_data=train_data,
         test_data=test_data,
         batch_size=config.data.batch_size,
-        mesh=mesh,
+        mesh=construct(make_mesh, config.mesh, "mesh"),
         rules=rules,
         patterns=patterns,
         seed=config.seed,

@@ -28,7 +28,7 @@ from research.training.logs import (
 from research.training.loop import Hook
 from research.training.manifest import manifest, read_json, write_json
 from research.training.rng import named
-from research.training.sharding import axes_here
+from research.training.sharding import axes_here, sharing
 from research.training.state import TrainState, sha256
 from research.training.types import Rng
 
@@ -153,7 +153,8 @@ def metrics_on_test(experiment: Experiment, state: TrainState) -> dict[str, Esti
     batches = pipelines.batches(experiment.test_data, batch_size=experiment.evaluate["batch_size"])
     for index, batch in enumerate(batches):
         valid = batch.pop("mask") > 0
-        metrics = evaluate(state, batch, jax.random.fold_in(rng, index))
+        with sharing(experiment.mesh):
+            metrics = evaluate(state, batch, jax.random.fold_in(rng, index))
         for name, values in metrics.items():
             parts.setdefault(name, []).append(np.asarray(values)[valid])
     examples = {name: np.concatenate(values) for name, values in parts.items()}
@@ -178,14 +179,15 @@ def draw(
 ) -> dict[str, np.ndarray]:
     """`count` of each artefact, drawn in batches; `options` go before those of the config."""
     size = min(experiment.evaluate["batch_size"], count)
-    batches = [
-        experiment.method.sample(
-            state,
-            jax.random.fold_in(rng, index),
-            **experiment.sample_options(first=index * size, **(options | {"count": size})),
-        )
-        for index in range(math.ceil(count / size))
-    ]
+    with sharing(experiment.mesh):
+        batches = [
+            experiment.method.sample(
+                state,
+                jax.random.fold_in(rng, index),
+                **experiment.sample_options(first=index * size, **(options | {"count": size})),
+            )
+            for index in range(math.ceil(count / size))
+        ]
     return {
         name: np.concatenate([np.asarray(batch[name]) for batch in batches])[:count]
         for name in batches[0]
@@ -197,7 +199,8 @@ def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:
     rng = named(jax.random.key(experiment.seed), "sample")
 
     def show(state: TrainState) -> None:
-        artefacts = experiment.method.sample(state, rng, **experiment.sample_options())
+        with sharing(experiment.mesh):
+            artefacts = experiment.method.sample(state, rng, **experiment.sample_options())
         for name, values in artefacts.items():
             if pictures.kind(name):
                 for writer in writers:

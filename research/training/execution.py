@@ -11,7 +11,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from research.errors import check_least
 from research.training.method import Method
 from research.training.rng import named
-from research.training.sharding import Rules, batch_sharding, put_batch, state_shardings
+from research.training.sharding import (
+    Rules,
+    batch_sharding,
+    put_batch,
+    sharing,
+    state_shardings,
+)
 from research.training.state import TrainState
 from research.training.types import Batch, Metrics, Places, Rng
 
@@ -72,9 +78,15 @@ def state_layout(method: Method, *, example: Batch, mesh: Mesh, rules: Rules) ->
 
 def initial_state(method: Method, rng: Rng, *, example: Batch, layout: TrainState) -> TrainState:
     """The state before the first step, laid out as `layout`."""
+    mesh = jax.tree.leaves(layout)[0].sharding.mesh
+
+    def start(rng: Rng, example: Batch) -> TrainState:
+        with sharing(mesh):
+            return method.init(rng, example)
+
     # It runs once: compiling it well would take longer than running it badly.
     init = jax.jit(
-        method.init,
+        start,
         out_shardings=shardings_of(layout),
         compiler_options={"xla_backend_optimization_level": 0},
     )
@@ -89,7 +101,8 @@ def compiled_step(method: Method, mesh: Mesh, layout: TrainState) -> jax.stages.
     replicated = NamedSharding(mesh, PartitionSpec())
 
     def step(state: TrainState, batch: Batch, rng: Rng) -> tuple[TrainState, Metrics]:
-        return method.step(state, batch, jax.random.fold_in(rng, state.step))
+        with sharing(mesh):
+            return method.step(state, batch, jax.random.fold_in(rng, state.step))
 
     return jax.jit(
         step,
@@ -129,9 +142,10 @@ def compiled_steps(
             return state, put
 
         most = len(jax.tree.leaves(batches)[0])
-        _, shapes = jax.eval_shape(method.step, state, batch_of(0), rng)
-        empty = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
-        return jax.lax.fori_loop(0, count, step, (state, empty))
+        with sharing(mesh):
+            _, shapes = jax.eval_shape(method.step, state, batch_of(0), rng)
+            empty = jax.tree.map(lambda leaf: jnp.zeros((most, *leaf.shape), leaf.dtype), shapes)
+            return jax.lax.fori_loop(0, count, step, (state, empty))
 
     return jax.jit(
         steps,

@@ -1,5 +1,6 @@
 """Sharding: parameter-name pattern -> PartitionSpec over the whole state, on a named mesh."""
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +32,13 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
             f"devices, there are {count}; data=-1 takes what the others leave"
         )
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def sharing(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
+    """Kernels that are traced inside share a batch among the mesh's devices (kernels/shares.py)."""
+    if mesh.size == 1:
+        return contextlib.nullcontext()
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def axes_here(axes: Mapping[str, int]) -> Mapping[str, int]:

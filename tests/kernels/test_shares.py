@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kernels.shares import sharing
+from kernels.shares import shared_axes
 
 LAUNCHES = {"attention": 3, "norm": 2, "decode": 1, "sample": 1}
 
@@ -31,7 +31,7 @@ def test_a_tpus_compiler_takes_a_kernel_on_several_devices(found):
 
 def test_axes_that_do_not_divide_the_batch_do_not_share_it():
     mesh = {"data": 2, "fsdp": 4, "tensor": 2}
-    assert sharing(mesh, 8) == ("data", "fsdp")
-    assert sharing(mesh, 12) == ("data",)
-    assert sharing(mesh, 3) == ()
-    assert sharing({"tensor": 2}, 8) == ()
+    assert shared_axes(mesh, 8) == ("data", "fsdp")
+    assert shared_axes(mesh, 12) == ("data",)
+    assert shared_axes(mesh, 3) == ()
+    assert shared_axes({"tensor": 2}, 8) == ()
