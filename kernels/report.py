@@ -46,7 +46,8 @@ SPILLS = {
     "blocks that spill nothing run 1.6 times the bundles; at head size 256 a query tile's sums are "
     "all there is room for",
     ("attention.decode", "tpu"): "the logits of a fetch, 512 rows of pages and some 2000 of one "
-    "piece, fill the 64 registers and more between the two products",
+    "piece, fill the 64 registers and more between the two products; float32 factors are there "
+    "as three of bfloat16 each",
     ("sampling", "gpu"): "ptxas stays at 64 or 80 of a thread's 255 registers and moves 2 to 8 "
     "values",
     ("normalization", "tpu"): "float32 values of rows, converted or normed, are kept between two "

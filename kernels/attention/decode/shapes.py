@@ -59,6 +59,8 @@ CASES = {
     "grouped_8192": case(8, 8192, 32, 8, 128),
     "window_8192": case(8, 8192, 32, 8, 128, window=1023),
     "d64_1024": case(16, 1024, 12, 12, 64),
+    "float32_1024": case(16, 1024, 12, 12, 64, dtype="float32"),
+    "d256_8192": case(8, 8192, 8, 4, 256),
     "paged_8192": case(8, 8192, 32, 8, 128, page=64),
     "cpu_1024": case(1, 1024, 12, 12, 64, dtype="float32"),
     "cpu_grouped_2048": case(8, 2048, 32, 8, 128, dtype="float32"),

@@ -17,6 +17,8 @@ from kernels.blocks import Blocks, chosen
 from kernels.triton_call import triton_call
 
 DEFAULT = dict(block_k=64, split=256, num_warps=4, num_stages=3)
+# Of keys of so many bytes 64 fit every chip's shared memory, with float32 weights in two stages.
+WIDEST = 256
 
 
 def refuses(arrays: Arrays, settings: Settings) -> str | None:
@@ -32,9 +34,11 @@ def refuses(arrays: Arrays, settings: Settings) -> str | None:
 
 def planned(arrays: Arrays) -> tuple[int, Blocks, int]:
     """How many keys a sequence's cache has room for, block sizes, and in how many stretches."""
-    length = positions(arrays)
-    key = key_of("decode", arrays.q_BxHxD)
-    blocks = chosen("kernels.attention.decode", "triton", key, DEFAULT)
+    length, q = positions(arrays), arrays.q_BxHxD
+    wide = -(-padded(q.shape[-1]) * q.dtype.itemsize // WIDEST)
+    stages = 2 if q.dtype == jnp.float32 else DEFAULT["num_stages"]
+    default = DEFAULT | {"block_k": DEFAULT["block_k"] // wide, "num_stages": stages}
+    blocks = chosen("kernels.attention.decode", "triton", key_of("decode", q), default)
     return length, blocks, -(-length // blocks["split"])
 
 
