@@ -42,6 +42,7 @@ def triton_call(
 
     `kernel` is a `triton.jit` function whose parameters are pointers and, by name, constexprs
     (sizes and strides too). `flops` are what it must do, the first array a factor (`estimated`).
+    Under `jax.vmap` there is a launch for each of a batch, one after the other.
     Where launches are recorded (kernels.machine.compiled_for) the outputs are zeros. Triton's
     interpreter runs over numpy, float32 and float16 alone: its bfloat16 is silently wrong, so such
     arrays go in and out as float32.
@@ -56,15 +57,19 @@ def triton_call(
         return interpret(given, kernel, out, grid, constants)
     import jax_triton
 
-    return jax_triton.triton_call(
-        *given,
-        kernel=kernel,
-        out_type=list(out),
-        grid=grid,
-        num_warps=num_warps,
-        num_stages=num_stages,
-        **constants,
-    )
+    @jax.custom_batching.sequential_vmap  # jax-triton has no batching of its own
+    def launch(*given: jax.Array) -> list[jax.Array]:
+        return jax_triton.triton_call(
+            *given,
+            kernel=kernel,
+            out_type=list(out),
+            grid=grid,
+            num_warps=num_warps,
+            num_stages=num_stages,
+            **constants,
+        )
+
+    return launch(*given)
 
 
 def interpret(

@@ -160,23 +160,28 @@ import jax
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 from kernels.attention.shapes import CASES
 from kernels.machine import Machine, entered
+from kernels.normalization import rms_norm
 from kernels.targets import TARGETS
 
 case = CASES["causal_gradient_2048"]
 h100 = AbstractMesh((), (), abstract_device=AbstractDevice("NVIDIA H100", 132, "gpu"))
 with use_abstract_mesh(h100), entered(Machine("gpu", TARGETS["gpu-sm90"])):
     lowered = jax.jit(case.call("auto")).trace(*case.arrays).lower(lowering_platforms=("cuda",))
+    rows = jax.ShapeDtypeStruct((3, 8, 256), "float32")
+    mapped = jax.jit(jax.vmap(rms_norm)).trace(rows).lower(lowering_platforms=("cuda",))
 text = lowered.as_text()
 print(text.count("@mosaic_gpu"), text.count("@triton_kernel_call"))
+print(mapped.as_text().count("@triton_kernel_call"))
 """
 
 
 @pytest.mark.aot
 def test_jax_lowers_the_kernels_for_an_h100():
+    """Attention with its gradient, and a norm under `vmap`."""
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     environment.pop("TRITON_INTERPRET", None)
     done = subprocess.run(
         [sys.executable, "-c", LOWERED], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1", "2"]
+    assert done.stdout.split() == ["1", "2", "1"]
