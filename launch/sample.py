@@ -55,8 +55,7 @@ def main(argv: list[str]) -> None:
                 print(piece, end="", flush=True)
         print()
         return
-    with sharing(experiment.mesh):
-        artefacts = method.sample(state, rng, **options)
+    artefacts = experiment.draw(state, rng, **options)
     shown = [name for name in artefacts if pictures.kind(name)]
     stem = pathlib.Path(OUT.value or workdir / "samples" / "sample")
     if stem.suffix in (".png", ".gif", ".txt"):

@@ -11,7 +11,6 @@ from research.evaluation.frechet import frechet_distance
 from research.experiment import Experiment
 from research.extractors import extractor, extractor_name
 from research.scores.images import anchor_scores, reference_features
-from research.training.sharding import sharing
 from research.training.state import TrainState
 
 
@@ -19,8 +18,7 @@ def draw(
     experiment: Experiment, state: TrainState, seed: int, *, count: int, **options: Any
 ) -> np.ndarray:
     """`count` images (count, H, W, C) in [-1, 1], every class in turn, always from the same x_T."""
-    with sharing(experiment.mesh):
-        drawn = experiment.method.sample(state, jax.random.key(seed), count=count, **options)
+    drawn = experiment.draw(state, jax.random.key(seed), count=count, **options)
     return np.asarray(drawn["images"])
 
 

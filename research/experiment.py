@@ -23,9 +23,9 @@ from research.training.loop import train
 from research.training.method import Method
 from research.training.optimizers import optimizer
 from research.training.patterns import check_expressions, check_found
-from research.training.sharding import Rules, check_batch, make_mesh
+from research.training.sharding import Rules, check_batch, make_mesh, sharing
 from research.training.state import TrainState
-from research.training.types import Batch, Places
+from research.training.types import Batch, Places, Rng
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Experiment:
             own["examples"] = self.train_data.arrays()
         stream = self.iterator(gathered="examples" not in own)
         return train(self.method, stream, example=self.example(), **own)
+
+    def draw(self, state: TrainState, rng: Rng, **options: Any) -> dict[str, Any]:
+        """`method.sample`, whose kernels share a batch among the mesh's devices."""
+        with sharing(self.mesh):
+            return self.method.sample(state, rng, **options)
 
     def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
         """Keyword arguments for `method.sample`: the config's, with `options` before them.

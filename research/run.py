@@ -179,15 +179,14 @@ def draw(
 ) -> dict[str, np.ndarray]:
     """`count` of each artefact, drawn in batches; `options` go before those of the config."""
     size = min(experiment.evaluate["batch_size"], count)
-    with sharing(experiment.mesh):
-        batches = [
-            experiment.method.sample(
-                state,
-                jax.random.fold_in(rng, index),
-                **experiment.sample_options(first=index * size, **(options | {"count": size})),
-            )
-            for index in range(math.ceil(count / size))
-        ]
+    batches = [
+        experiment.draw(
+            state,
+            jax.random.fold_in(rng, index),
+            **experiment.sample_options(first=index * size, **(options | {"count": size})),
+        )
+        for index in range(math.ceil(count / size))
+    ]
     return {
         name: np.concatenate([np.asarray(batch[name]) for batch in batches])[:count]
         for name in batches[0]
@@ -199,8 +198,7 @@ def sampling_hook(experiment: Experiment, writers: list[Writer]) -> Hook:
     rng = named(jax.random.key(experiment.seed), "sample")
 
     def show(state: TrainState) -> None:
-        with sharing(experiment.mesh):
-            artefacts = experiment.method.sample(state, rng, **experiment.sample_options())
+        artefacts = experiment.draw(state, rng, **experiment.sample_options())
         for name, values in artefacts.items():
             if pictures.kind(name):
                 for writer in writers:
