@@ -17,9 +17,14 @@ BATCH_AXES = ("data", "fsdp")
 
 
 def on_shares(
-    backend: ModuleType, call: Callable[..., Any], *, batch: int, split: Any, split_out: Any
-) -> Callable[..., Any]:
-    """`call`, of a `backend`, on the devices of the mesh that JAX is set to as it is traced.
+    backend: ModuleType,
+    call: Callable[..., Any],
+    *arguments: Any,
+    batch: int,
+    split: Any,
+    split_out: Any,
+) -> Any:
+    """`call(*arguments)`, of a `backend`, on the devices of the mesh that JAX is set to.
 
     `split` and `split_out` are prefixes of the arguments' (a tuple) and the result's pytrees: True
     for arrays whose first axis is the batch, of `batch` sequences or rows. Others go in whole, and
@@ -29,7 +34,7 @@ def on_shares(
     mesh = jax.sharding.get_abstract_mesh()
     name = backend.__name__.rpartition(".")[2]
     if name not in MADE_FOR or mesh.size < 2 or mesh.manual_axes:
-        return call
+        return call(*arguments)
     axes = shared_axes(dict(mesh.shape), batch)
 
     def specs(prefix: Any) -> Any:
@@ -43,7 +48,10 @@ def on_shares(
         )
 
     # A kernel doesn't say which of its results differ between devices: the check can't be made.
-    return jax.shard_map(on_one, in_specs=specs(split), out_specs=specs(split_out), check_vma=False)
+    on_all = jax.shard_map(
+        on_one, in_specs=specs(split), out_specs=specs(split_out), check_vma=False
+    )
+    return on_all(*arguments)
 
 
 def shared_axes(mesh: dict[str, int], batch: int) -> tuple[str, ...]:

@@ -84,14 +84,14 @@ def differentiable(backend: ModuleType, settings: Settings, arrays: Arrays) -> j
 
 
 def forward(backend: ModuleType, settings: Settings, arrays: Arrays) -> tuple[jax.Array, Any]:
-    call = on_shares(
+    out_BxTxHxD, lse_BxHxT = on_shares(
         backend,
         lambda arrays: backend.forward(arrays, settings),
+        arrays,
         batch=len(arrays.q_BxTxHxD),
         split=(of_batch(arrays),),
         split_out=True,
     )
-    out_BxTxHxD, lse_BxHxT = call(arrays)
     return out_BxTxHxD, (arrays, out_BxTxHxD, lse_BxHxT)
 
 
@@ -100,14 +100,14 @@ def backward(
 ) -> tuple[Arrays]:
     arrays, out_BxTxHxD, lse_BxHxT = kept
     split = of_batch(arrays)
-    call = on_shares(
+    gradients = on_shares(
         backend,
         lambda arrays, *rest: backend.backward(arrays, settings, *rest),
+        *(arrays, out_BxTxHxD, lse_BxHxT, dout_BxTxHxD),
         batch=len(arrays.q_BxTxHxD),
         split=(split, True, True, True),
         split_out=split[:4],
     )
-    gradients = call(arrays, out_BxTxHxD, lse_BxHxT, dout_BxTxHxD)
     return (Arrays(*gradients, *map(no_gradient, arrays[4:])),)
 
 

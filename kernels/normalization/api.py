@@ -103,14 +103,14 @@ def differentiable(
 def forward(
     backend: ModuleType, settings: Settings, arrays: Arrays
 ) -> tuple[tuple[jax.Array, jax.Array | None], Kept]:
-    call = on_shares(
+    normed, summed, statistics = on_shares(
         backend,
         lambda arrays: backend.forward(arrays, settings),
+        arrays,
         batch=batch_of(arrays.x_xD),
         split=(has_rows(arrays),),
         split_out=True,
     )
-    normed, summed, statistics = call(arrays)
     kept = Kept(summed, arrays.scale_D, arrays.bias_D, statistics)
     return (normed, None if arrays.residual_xD is None else summed), kept
 
@@ -123,14 +123,15 @@ def backward(
 ) -> tuple[Arrays]:
     """The sum's gradient is both x's and residual's."""
     dnormed, dsummed = cotangents
-    call = on_shares(
+    dx, dscale, dbias = on_shares(
         backend,
         lambda kept, *cotangents: backend.backward(kept, settings, *cotangents),
+        kept,
+        *cotangents,
         batch=batch_of(kept.summed_xD),
         split=has_rows((kept, *cotangents)),
         split_out=(True, False, False),
     )
-    dx, dscale, dbias = call(kept, dnormed, dsummed)
     dresidual = None if dsummed is None else dx
     return (Arrays(dx.astype(dnormed.dtype), dresidual, dscale, dbias),)
 

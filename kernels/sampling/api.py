@@ -86,14 +86,14 @@ def sample(
     backend = choose("kernels.sampling", BACKENDS, implementation, arrays, settings)
     if not temperature:
         return likeliest(logits_BxV)
-    call = on_shares(
+    return on_shares(
         backend,
         lambda arrays: backend.draw(arrays, settings),
+        jax.lax.stop_gradient(arrays),
         batch=len(logits_BxV),
         split=True,
         split_out=True,
     )
-    return call(jax.lax.stop_gradient(arrays))
 
 
 def categorical(

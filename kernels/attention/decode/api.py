@@ -116,14 +116,14 @@ def run(
     backend = choose("kernels.attention.decode", BACKENDS, implementation, arrays, settings)
     in_pages = arrays.pages_BxM is not None  # which any sequence may read
     of_batch = jax.tree.map(lambda _: True, arrays)._replace(k=not in_pages, v=not in_pages)
-    call = on_shares(
+    return on_shares(
         backend,
         lambda arrays: backend.forward(arrays, settings),
+        arrays,
         batch=len(arrays.q_BxHxD),
         split=(of_batch,),
         split_out=True,
     )
-    return call(arrays)
 
 
 def positions(arrays: Arrays) -> int:
