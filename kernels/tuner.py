@@ -47,15 +47,17 @@ def tune(
     """Yields the best trial of every key that the kernel's cases ask for, and keeps its blocks.
 
     `keys` are those to tune, all if it is empty. A key is tried on the case that asks for it and
-    has the least work, with the other keys' best so far. A backend's `candidates(key)` lists what
-    is tried; each may take `seconds`. Ties go to the blocks that come first, and the ones in use
-    come before all. A key of which no candidate compiles keeps what it has.
+    has the least work, fewest flops before fewest bytes, with the other keys' best so far. A
+    backend's `candidates(key)` lists what is tried; each may take `seconds`. Ties go to the blocks
+    that come first, and the ones in use come before all. A key of which no candidate compiles
+    keeps what it has.
     """
     cases = cases_of(kernel, on_cpu=False)
     for backend in hand_written(kernel, target):
         module = importlib.import_module(f"kernels.{kernel}.{backend}")
         asked: dict[str, tuple[str, Blocks]] = {}
-        for name in sorted(cases, key=lambda name: -cases[name].work.flops):
+        works = {name: (case.work.flops, case.work.bytes) for name, case in cases.items()}
+        for name in sorted(works, key=works.__getitem__, reverse=True):
             found = blocks_of(cases[name], backend, target)
             asked |= {key: (name, blocks) for key, blocks in found.items()}
         for key, (name, in_use) in asked.items():
