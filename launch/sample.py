@@ -14,13 +14,13 @@ import inspect
 import pathlib
 from ast import literal_eval
 from collections.abc import Callable, Sequence
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jax
 from absl import flags
 
 from launch import command
-from research.configuration import MOST_SEED
+from research.configuration import MOST_SEED, fits, in_words
 from research.errors import InputError, nearest
 
 WORKDIR = command.workdir("The run to sample from.")
@@ -91,30 +91,25 @@ def sampling_options(arguments: Sequence[str], sample: Callable[..., Any]) -> di
 
 
 def typed(name: str, text: str, hint: Any) -> Any:
-    """`text` itself where a string is meant, else the number or the list of numbers in it.
+    """`text` itself where a string is meant, else what it is as a Python literal.
 
     Where a list is meant, one number is a list of one.
 
     Raises:
-      InputError: it is none of those that are meant.
+      InputError: it is not of the type that is meant.
     """
-    kinds = {kind for kind in (str, int, float) if kind in (hint, *get_args(hint))}
-    if str in kinds:
+    if str in (hint, *get_args(hint)):
         return text
     try:
         value = literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
-    if float in kinds and type(value) is int:
+    if type(value) is int and float in (hint, *get_args(hint)):
         return float(value)
-    lists = [part for part in (hint, *get_args(hint)) if get_origin(part) is Sequence]
-    elements = {kind for part in lists for kind in get_args(part)}
-    if type(value) in elements:
-        return (value,)
-    is_list = lists and isinstance(value, tuple | list) and {type(one) for one in value} <= elements
-    if not is_list and type(value) not in kinds:
-        raise InputError(f"--{name}={text} has the wrong type; it takes {hint}")
-    return value
+    for one in (value, (value,)):
+        if fits(one, hint):
+            return one
+    raise InputError(f"--{name}={text} has the wrong type; it takes {in_words(hint)}")
 
 
 if __name__ == "__main__":

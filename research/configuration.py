@@ -1,11 +1,14 @@
 """Config files: found by name, and their keys checked before anything is built from them."""
 
+import inspect
 import pathlib
 import runpy
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from beartype import BeartypeConf
+from beartype.door import is_bearable
 from ml_collections import ConfigDict
 
 from research.errors import InputError, check_least, nearest
@@ -30,6 +33,7 @@ INTEGERS = {
     "evaluate.batch_size": 1,
 }
 OPTIONAL = ("steps_per_execution", "environment", "sharding", "lora")
+INTEGERS_ARE_FLOATS = BeartypeConf(is_pep484_tower=True)
 # Sections that have no other keys; what the others are made of knows theirs.
 WHOLE = ("checkpoint", "log", "evaluate")
 
@@ -145,3 +149,38 @@ def check_names(names: Iterable[str], allowed: Collection[str], section: str) ->
     for name in names:
         if name not in allowed:
             raise InputError(f"{section}.{name} is unknown; {nearest(name, allowed)}")
+
+
+def check_arguments(make: Callable[..., Any], arguments: Mapping[str, Any], section: str) -> None:
+    """Checks that `make` can be called with a section's `arguments` alone.
+
+    Raises:
+      InputError: it does not take one, with the nearest that it does, or not of that type; or one
+        that it needs is missing.
+    """
+    taken = inspect.signature(make).parameters
+    check_names(arguments, taken, section)
+    check_types(make, arguments, section)
+    required = [name for name, parameter in taken.items() if parameter.default is parameter.empty]
+    if missing := [name for name in required if name not in arguments]:
+        raise InputError(f"{section} lacks {', '.join(missing)}")
+
+
+def check_types(make: Callable[..., Any], arguments: Mapping[str, Any], section: str) -> None:
+    """Raises InputError where an argument is not what `make` annotates it to be."""
+    taken = inspect.signature(make).parameters
+    for name, value in arguments.items():
+        if not fits(value, hint := taken[name].annotation):
+            raise InputError(f"{section}.{name} is {value!r}; it takes {in_words(hint)}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; integers are floats too."""
+    # Of a list beartype looks at one element, drawn by chance.
+    lists = [(element,) for element in value] if isinstance(value, tuple | list) else []
+    return all(is_bearable(part, hint, conf=INTEGERS_ARE_FLOATS) for part in (value, *lists))
+
+
+def in_words(hint: Any) -> str:
+    """An annotation as it is written."""
+    return inspect.formatannotation(hint).replace("collections.abc.", "")

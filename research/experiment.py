@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from research.configuration import check_keys, check_names
+from research.configuration import check_keys, check_names, check_types
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
@@ -151,6 +151,8 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
         method = construct(lora_of(method), config.lora, "lora", given={"method": method})
     drawn = inspect.signature(method.sample).parameters.keys() - {"state", "rng", "batch"}
     check_names(config.sample, drawn | {"every_steps"}, "sample")
+    options = {name: value for name, value in config.sample.items() if name != "every_steps"}
+    check_types(method.sample, options, "sample")
     rules = [(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())]
     check_expressions("sharding", [pattern for pattern, _ in rules])
     return Experiment(

@@ -1,5 +1,6 @@
 """Networks and methods by name, and what a config's section makes of a name."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from kernels.dispatch import DTYPES
-from research.configuration import check_names
+from research.configuration import check_arguments
 from research.errors import InputError, check_choice, nearest
 from research.methods.classifier import Classifier
 from research.methods.diffusion import Diffusion
@@ -96,9 +97,10 @@ def network(config: ConfigDict, section: str, *, given: Mapping[str, Any]) -> An
     for key in ("dtype", "product_dtype"):
         if config.get(key) is not None:
             check_choice(f"{section}.{key}", config[key], DTYPES)
+    made = choose(NETWORKS, config, section, given=given)
     if not 0 <= config.get("dropout", 0) < 1:
         raise InputError(f"{section}.dropout is {config.dropout}; it must be in [0, 1)")
-    return choose(NETWORKS, config, section, given=given)
+    return made
 
 
 def choose(
@@ -126,14 +128,9 @@ def construct(
     """`make(**arguments)`, with those of `given` that it takes.
 
     Raises:
-      InputError: an argument `make` does not take, with the nearest ones it does, or one it needs
-        is missing.
+      InputError: as `check_arguments`.
     """
     taken = inspect.signature(make).parameters
-    check_names(arguments, taken, section)
     fitting = {name: value for name, value in (given or {}).items() if name in taken}
-    arguments = fitting | dict(arguments)
-    required = [name for name, parameter in taken.items() if parameter.default is parameter.empty]
-    if missing := [name for name in required if name not in arguments]:
-        raise InputError(f"{section} lacks {', '.join(missing)}")
-    return make(**arguments)
+    check_arguments(functools.partial(make, **fitting), dict(arguments), section)
+    return make(**fitting | dict(arguments))

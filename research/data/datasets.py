@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import inspect
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from research.configuration import check_arguments
 from research.data import (
     image_sets,
     labelled_texts,
@@ -26,7 +26,7 @@ from research.data.mixtures import MIXTURES
 from research.data.sequence_tasks import TASKS
 from research.data.text_pairs import PAIRS
 from research.data.word_contexts import WORD_SETS
-from research.errors import InputError, nearest
+from research.errors import InputError
 
 EPISODES = {"train": 1000, "test": 164}  # 164 as gymnax's own table averages over
 
@@ -52,13 +52,13 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
     if name == "repeated_letters":
         return _given(functools.partial(repeated_letters.load, name, split), options)
     if name in WORD_SETS:
-        return _given(functools.partial(WORD_SETS[name], name, split, files=files), options)
+        return _given(functools.partial(WORD_SETS[name], name, split, files), options)
     if name in PAIRS:
-        return _given(functools.partial(text_sets.load_pairs, name, split, files=files), options)
+        return _given(functools.partial(text_sets.load_pairs, name, split, files), options)
     if name in CLASSES or name in SPANS:
-        return _given(functools.partial(labelled_texts.load, name, split, files=files), options)
+        return _given(functools.partial(labelled_texts.load, name, split, files), options)
     if name in CORPORA or is_path(name) or "tokenizer" in options:
-        return _given(functools.partial(text_sets.load, name, split, files=files), options)
+        return _given(functools.partial(text_sets.load, name, split, files), options)
     for option in options:
         raise InputError(
             f"data.{option} is unknown: {name} has no options; "
@@ -74,14 +74,7 @@ def load(name: str, split: str, *, files: pathlib.Path | None = None, **options:
 
 
 def _given(make: Callable[..., Dataset], options: Mapping[str, Any]) -> Dataset:
-    """`make(**options)`, or what is wrong with their names."""
-    taken = inspect.signature(make).parameters
-    for name in options:
-        if name not in taken:
-            raise InputError(f"data.{name} is unknown; {nearest(name, set(taken) - {'files'})}")
-    for name, parameter in taken.items():
-        if parameter.default is parameter.empty and name not in options:
-            raise InputError(f"data.{name} is missing: this set needs it")
+    check_arguments(make, options, "data")
     return make(**options)
 
 

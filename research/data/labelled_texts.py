@@ -60,8 +60,8 @@ class SpanSet(Tokenized):
 def load(
     name: str,
     split: str,
-    *,
     files: pathlib.Path | None = None,
+    *,
     tokenizer: str,
     length: int,
     vocabulary_size: int | None = None,

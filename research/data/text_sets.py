@@ -78,8 +78,8 @@ class PairSet(Tokenized):
 def load(
     name: str,
     split: str,
-    *,
     files: pathlib.Path | None = None,
+    *,
     tokenizer: str,
     length: int,
     packing: str = "windows",
@@ -134,8 +134,8 @@ def load(
 def load_pairs(
     name: str,
     split: str,
-    *,
     files: pathlib.Path | None = None,
+    *,
     tokenizer: str,
     input_length: int,
     target_length: int,

@@ -52,8 +52,8 @@ class Words:
 def load_pairs(
     name: str,
     split: str,
-    *,
     files: pathlib.Path | None = None,
+    *,
     corpus: str,
     vocabulary_size: int,
     window: int = 5,
@@ -94,8 +94,8 @@ def load_pairs(
 def load_cooccurrences(
     name: str,
     split: str,
-    *,
     files: pathlib.Path | None = None,
+    *,
     corpus: str,
     vocabulary_size: int,
     window: int = 10,

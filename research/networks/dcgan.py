@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from research.errors import check_least
 from research.networks.sides import smallest_sides
 from research.networks.unet import depth_to_space, space_to_depth
 
@@ -34,7 +35,11 @@ class DCGANGenerator(nn.Module):
         *,
         train: bool = False,
     ) -> Float[Array, "B H W C"]:
-        """Images in [-1, 1]. Raises InputError for sides that can't be halved so often."""
+        """Images in [-1, 1].
+
+        Raises InputError: an entry of `channels` is less than 1, or sides can't be halved so often.
+        """
+        check_least(1, channels=min(self.channels, default=0))
         height, width, out = self.image_shape
         rows, columns = smallest_sides((height, width), len(self.channels), fewer=FEWER)
         if labels is not None:
@@ -64,7 +69,8 @@ class DCGANDiscriminator(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"], labels: Int[Array, " B"] | None = None
     ) -> Float[Array, " B"]:
-        """Logits. Raises InputError for sides that can't be halved so often."""
+        """Logits. Raises InputError as the generator does."""
+        check_least(1, channels=min(self.channels, default=0))
         smallest_sides(images.shape[1:3], len(self.channels), fewer=FEWER)
         h = images
         for level, width in enumerate(self.channels):

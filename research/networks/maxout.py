@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from research.errors import check_least
+
 NORMAL = nn.initializers.normal(0.02)
 
 
@@ -25,7 +27,11 @@ class BatchNormGenerator(nn.Module):
     def __call__(
         self, z: Float[Array, "B L"], labels: Any = None, *, train: bool = False
     ) -> Float[Array, "B D"]:
-        """Points, by the batch's own statistics in training and by the running ones otherwise."""
+        """Points, by the batch's own statistics in training and by the running ones otherwise.
+
+        Raises InputError: the width is less than 1.
+        """
+        check_least(1, width=self.width)
         h = z
         for layer in range(self.layers):
             h = nn.Dense(self.width, use_bias=False, kernel_init=NORMAL, name=f"hidden{layer}")(h)
@@ -45,7 +51,8 @@ class MaxoutDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, points: Float[Array, "B D"], labels: Any = None) -> Float[Array, " B"]:
-        """Logits of points, or of packs of points side by side."""
+        """Logits of points, or of packs of points. Raises InputError: a size is less than 1."""
+        check_least(1, width=self.width, pieces=self.pieces)
         h = points
         for layer in range(self.layers):
             linear = nn.Dense(self.pieces * self.width, kernel_init=NORMAL, name=f"maxout{layer}")

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from research.errors import check_least
+
 
 class WordVectors(nn.Module):
     """`words` and `contexts`, (V, D) each, and with `bias` a number of each of both.
@@ -22,7 +24,11 @@ class WordVectors(nn.Module):
     def __call__(
         self, words: Int[Array, " B"], contexts: Int[Array, "B *K"]
     ) -> Float[Array, "B *K"]:
-        """The scores w . c, or w . c + b_w + b_c, of each word's contexts."""
+        """The scores w . c, or w . c + b_w + b_c, of each word's contexts.
+
+        Raises InputError: the width is less than 1.
+        """
+        check_least(1, width=self.width)
         shape = (self.vocabulary, self.width)
         word_table = self.param("words", uniform, shape)
         context_table = self.param("contexts", nn.initializers.zeros, shape)

@@ -105,7 +105,9 @@ def test_an_unknown_split_offers_those_there_are(split):
             {"length": 9},
             r"data\.length is unknown: sequential_mnist has no opt",
         ),
-        ("word_pairs", {}, r"data\.corpus is missing: this set needs it"),
+        ("word_pairs", {}, "data lacks corpus"),
+        ("copy_memory", {"length": "9"}, "data.length is '9'; it takes int"),
+        ("shakespeare", {"fils": 9}, "data.fils is unknown; allowed: length, "),
     ],
 )
 def test_options_are_those_of_the_set(name, options, message):

@@ -41,6 +41,10 @@ def test_one_label_is_a_list_of_one():
     assert sampling_options(["--labels=3"], sample)["labels"] == (3,)
 
 
+def test_what_may_be_none_is_set_to_none():
+    assert sampling_options(["--steps=None"], sample)["steps"] is None
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
@@ -52,6 +56,7 @@ def test_one_label_is_a_list_of_one():
         ("--labels=1.5,2", r"--labels=1.5,2 has the wrong type"),
         ("--labels='a','b'", r"--labels='a','b' has the wrong type"),
         ("--labels=one", r"--labels=one has the wrong type"),
+        ("--guidance=None", "--guidance=None has the wrong type; it takes float"),
         ("--state=3", r"takes no --state=3"),
         ("--batch=3", r"takes no --batch=3"),
         ("steps=3", r"'steps=3' is no --name=value"),
