@@ -175,7 +175,8 @@ def _gloss_words() -> list[Example]:
     """Sentences in which one word of the set is found, and once."""
     found = []
     for synset in wordnet.synsets():
-        words = "|".join(map(re.escape, synset.words))
+        # The longest first: an alternation takes the first that matches.
+        words = "|".join(map(re.escape, sorted(synset.words, key=len, reverse=True)))
         for sentence in synset.examples:
             places = list(re.finditer(rf"\b(?:{words})\b", sentence, re.IGNORECASE))
             if len(places) == 1:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from research.data import labelled_texts
+from research.data import labelled_texts, wordnet
 from research.data.labelled_texts import Classes, Example
 from research.errors import InputError
 
@@ -92,6 +92,14 @@ def test_an_answer_that_is_no_whole_tokens_is_left_out(monkeypatch):
     assert len(rows["tokens"]) == sum("eight sided" in e.texts[1] for e in examples) > 0
     for tokens, first, last in zip(rows["tokens"], rows["first"], rows["last"], strict=True):
         assert data.tokenizer.decode(tokens[first : last + 1]) == "eight"
+
+
+def test_an_answer_is_the_longest_of_a_sets_words(monkeypatch):
+    words = ("candy", "candy bar")
+    synset = wordnet.Synset("noun", 0, words, "a sweet", ["she ate a candy bar"])
+    monkeypatch.setattr(wordnet, "synsets", lambda: [synset])
+    (example,) = labelled_texts.SPANS["gloss_words"]()
+    assert example.texts[-1][slice(*example.span)] == "candy bar"
 
 
 def test_what_cannot_be():
