@@ -45,17 +45,15 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
             # Who read the output has gone, as `head` does: nothing is told at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            sys.exit(_line(InputError(f"cannot use {error.filename}: {error.strerror}")))
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                full = InputError(f"the disk is full: {error.filename or error}")
+                print(_line(full), file=sys.stderr, flush=True)
+                # Exit handlers would flush event files, and fail on the full disk again.
+                os._exit(1)
+            if error.filename is None:
                 raise
-            print(
-                _line(InputError(f"the disk is full: {error.filename or error}")), file=sys.stderr
-            )
-            sys.stderr.flush()
-            # Exit handlers would flush event files, and fail on the full disk again.
-            os._exit(1)
+            sys.exit(_line(InputError(f"cannot use {error.filename}: {error.strerror}")))
 
     app.run(guarded, flags_parser=parse)
 

@@ -74,20 +74,19 @@ def training(page: Any, experiment: Any, *, rounds: int) -> tuple[list[float], l
     with tempfile.TemporaryDirectory() as directory:
         data = pathlib.Path(directory) / "data.npz"
         np.savez(data, allow_pickle=False, **arrays(experiment))
-        peer = process.start(page.__name__, page.REQUIREMENTS, data)
-        turns = by_turns(
-            experiment,
-            lambda: process.stretch(peer, page.STEPS),
-            steps=page.STEPS,
-            rounds=rounds,
-            log_every=page.STEPS,
-        )
-        further = {}
-        if metric:
-            ours = metrics_on_test(experiment, turns.state)[metric].mean
-            steps = int(turns.state.step)
-            further = {metric: {"ours": ours, "theirs": process.score(peer), "steps": steps}}
-        peer.kill()
+        with process.started(page.__name__, page.REQUIREMENTS, data) as peer:
+            turns = by_turns(
+                experiment,
+                lambda: process.stretch(peer, page.STEPS),
+                steps=page.STEPS,
+                rounds=rounds,
+                log_every=page.STEPS,
+            )
+            further = {}
+            if metric:
+                ours = metrics_on_test(experiment, turns.state)[metric].mean
+                steps = int(turns.state.step)
+                further = {metric: {"ours": ours, "theirs": process.score(peer), "steps": steps}}
     return turns.looped, turns.others, further
 
 

@@ -28,6 +28,11 @@ WRITE_TABLE = flags.DEFINE_bool("write_table", False, "Only rewrite the generate
 def main(argv: list[str]) -> None:
     from papers import ledger, table
 
+    meant = ((PAPER, True), (CLAIM, True), (SEEDS, not LIST.value), (LIST, True), (JSON, True))
+    idle = [f.name for f, is_meant in meant if f.present and (WRITE_TABLE.value or not is_meant)]
+    if idle:
+        doing = "--write_table" if WRITE_TABLE.value else "--list"
+        raise InputError(f"{doing} takes no --{', --'.join(idle)}")
     if WRITE_TABLE.value:
         table.write()
         return

@@ -43,6 +43,8 @@ def main(argv: list[str]) -> None:
     from research.training.sharding import sharing
 
     workdir = pathlib.Path(WORKDIR.value)
+    if OUT.value is not None and not pathlib.Path(OUT.value).name:
+        raise InputError(f"--out={OUT.value} names no file")
     experiment, state = restore(workdir)
     method, rng = experiment.method, jax.random.key(SEED.value)
     asked = sampling_options(argv[1:], method.sample)

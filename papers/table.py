@@ -9,7 +9,7 @@ from typing import Any
 from papers import ledger
 from papers.ledger import Claim
 from papers.rules import estimate
-from research.files import write_text
+from research.files import turn, write_text
 from research.scores.table import read_scores, read_test_metrics
 
 # Models whose samples stand beside a paper's page, as PAPER/NAME.png and PAPER/NAME_scores.json.
@@ -228,5 +228,6 @@ def pages() -> dict[pathlib.Path, str]:
 
 def write() -> None:
     """Rewrites the generated pages from the claims and what is kept of them."""
-    for path, text in pages().items():
-        write_text(path, text)
+    with turn(ledger.PAPERS_DIR):
+        for path, text in pages().items():
+            write_text(path, text)

@@ -26,7 +26,7 @@ from research.training.logs import (
     Writer,
 )
 from research.training.loop import Hook
-from research.training.manifest import manifest, read_json, write_json
+from research.training.manifest import ORIGIN, manifest, read_json, write_json
 from research.training.rng import named
 from research.training.sharding import axes_here, sharing
 from research.training.state import TrainState, sha256
@@ -70,6 +70,8 @@ def described(
 ) -> dict[str, Any]:
     """The manifest of what is about to train; where checkpoint `kept` is the last, of what did.
 
+    `earlier` tells what trained the steps up to each `until`, where others have begun.
+
     Raises:
       InputError: `kept` was trained on other data, and isn't the last.
     """
@@ -78,6 +80,7 @@ def described(
         for data in (experiment.train_data, experiment.test_data)
     }
     path = workdir / "manifest.json"
+    earlier: list[dict[str, Any]] = []
     if kept is not None and path.exists():
         before = read_json(path)
         if kept == experiment.steps:
@@ -88,7 +91,12 @@ def described(
                 f"{workdir} was trained on other data than {trained_on} is now; "
                 "give it that data again, or choose another --workdir"
             )
-    return manifest(config=plain(config), seed=experiment.seed, data_hashes=hashes)
+        earlier = before.pop("earlier", [])
+        if kept > (earlier[-1]["until"] if earlier else 0):
+            origin = {name: value for name, value in before.items() if name in ORIGIN}
+            earlier.append({"until": kept, **origin})
+    now = manifest(config=plain(config), seed=experiment.seed, data_hashes=hashes)
+    return {**now, "earlier": earlier} if earlier else now
 
 
 def train_watched(

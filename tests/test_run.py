@@ -113,6 +113,41 @@ def test_a_run_that_is_through_keeps_the_manifest_of_what_trained_it(tmp_path, m
     assert manifest_of(tmp_path)["git"]["commit"] == "later"
 
 
+def test_what_trained_the_earlier_steps_stays_in_the_manifest(tmp_path, monkeypatch):
+    """Also where a start that trains nothing stands between; that one does not."""
+
+    def stop(*arguments):
+        raise InputError("stopped")
+
+    run.run(debug(checkpoint__every_steps=1), tmp_path)
+    before = manifest_of(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "2")
+    monkeypatch.setattr(manifest, "git_state", lambda: {"commit": "between", "dirty": False})
+    with monkeypatch.context() as failing:
+        failing.setattr(run, "train_watched", stop)
+        with pytest.raises(InputError, match="stopped"):
+            run.run(debug(checkpoint__every_steps=1), tmp_path)
+    monkeypatch.setattr(manifest, "git_state", lambda: {"commit": "later", "dirty": False})
+    run.run(debug(checkpoint__every_steps=1), tmp_path)
+    after = manifest_of(tmp_path)
+    (earlier,) = after["earlier"]
+    assert earlier["until"] == 1 and earlier["git"] == before["git"]
+    assert after["git"]["commit"] == "later"
+    assert after["final_state_sha256"] == before["final_state_sha256"]
+
+
+def test_classes_are_drawn_in_turn_whatever_the_batches():
+    experiment = build(load_config("configs/ddpm.py:digits_debug"))
+    state = experiment.method.init(jax.random.key(0), experiment.example())
+    drawn = []
+    for batch_size in (4, 24):
+        experiment = dataclasses.replace(experiment, evaluate={"batch_size": batch_size})
+        options = {"solver": "ddim", "steps": 1}
+        drawn.append(run.draw(experiment, state, jax.random.key(0), count=24, **options))
+    for artefacts in drawn:
+        np.testing.assert_array_equal(artefacts["labels"], np.arange(24) % 10)
+
+
 def test_a_run_goes_on_with_its_own_data_alone(tmp_path):
     run.run(debug(), tmp_path)
     path = tmp_path / "manifest.json"

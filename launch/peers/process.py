@@ -6,25 +6,30 @@ import hashlib
 import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from research.configuration import TREE
 from research.data.sources import cache_dir
 from research.errors import InputError
+from research.files import turn
 
 Process = subprocess.Popen[str]
 
 
-def start(module: str, requirements: Sequence[str], data: pathlib.Path) -> Process:
+@contextlib.contextmanager
+def started(module: str, requirements: Sequence[str], data: pathlib.Path) -> Iterator[Process]:
     """The peer's page `module` as a process; its one argument is a file of the training arrays."""
-    python = environment(requirements) / "bin" / "python"
-    return subprocess.Popen(
-        [python, "-m", module, data],
+    peer = subprocess.Popen(
+        [environment(requirements) / "bin" / "python", "-m", module, data],
         cwd=TREE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield peer
+    finally:
+        peer.kill()
 
 
 def stretch(peer: Process, steps: int) -> float:
@@ -57,13 +62,19 @@ def environment(requirements: Sequence[str]) -> pathlib.Path:
     """
     key = hashlib.sha256(" ".join((sys.version, *requirements)).encode()).hexdigest()[:12]
     folder = cache_dir() / "peers" / key
-    if not (folder / "installed").exists():
-        print(f"installing {', '.join(requirements)}, this once", file=sys.stderr)
-        run = functools.partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
-        try:
-            run([sys.executable, "-m", "venv", "--clear", folder])
-            run([folder / "bin" / "pip", "install", "--quiet", *requirements])
-        except subprocess.CalledProcessError as error:
-            raise InputError(f"{', '.join(requirements)} cannot be installed: {error}") from error
-        (folder / "installed").touch()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with turn(folder.parent):
+        if not (folder / "installed").exists():
+            install(requirements, folder)
     return folder
+
+
+def install(requirements: Sequence[str], folder: pathlib.Path) -> None:
+    print(f"installing {', '.join(requirements)}, this once", file=sys.stderr)
+    run = functools.partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
+    try:
+        run([sys.executable, "-m", "venv", "--clear", folder])
+        run([folder / "bin" / "pip", "install", "--quiet", *requirements])
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{', '.join(requirements)} cannot be installed: {error}") from error
+    (folder / "installed").touch()

@@ -25,9 +25,10 @@ def writing(page: Any, experiment: Any, *, rounds: int) -> tuple[list[float], li
         )
         return time.perf_counter() - start
 
-    with tempfile.TemporaryDirectory() as directory:
-        peer = process.start(page.__name__, page.REQUIREMENTS, pathlib.Path(directory))
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        process.started(page.__name__, page.REQUIREMENTS, pathlib.Path(directory)) as peer,
+    ):
         turns = [(ours(), process.stretch(peer, page.STEPS)) for _ in range(rounds + 1)][1:]
-        peer.kill()
     looped, others = (list(side) for side in zip(*turns, strict=True))
     return looped, others, {}

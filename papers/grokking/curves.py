@@ -13,10 +13,12 @@ from papers import trained
 from papers.ledger import PAPERS_DIR, results
 from research.errors import InputError
 from research.experiment import build
-from research.run import metrics_on_test
+from research.files import held
+from research.run import described, metrics_on_test
 from research.training.checkpoints import Checkpoints
 from research.training.logs import JsonlWriter
 from research.training.loop import Hook
+from research.training.manifest import write_json
 from research.training.state import TrainState
 
 CONFIG = "configs/grokking.py:division"
@@ -43,12 +45,18 @@ def curves(made: ConfigDict, name: str) -> tuple[Curve, Curve]:
     `trained.folder`; one that was stopped goes on.
 
     Raises:
-      InputError: training was stopped.
+      InputError: training was stopped, or another process trains there.
     """
     folder = trained.folder(made, name)
+    with held(folder):
+        return trained_curves(made, folder)
+
+
+def trained_curves(made: ConfigDict, folder: pathlib.Path) -> tuple[Curve, Curve]:
     experiment = build(made)
     checkpoints = Checkpoints(folder / "checkpoints", keep=1)
     start = checkpoints.latest or 0
+    write_json(folder / "manifest.json", described(experiment, made, folder, kept=start or None))
     training, validation = (
         JsonlWriter(folder / f"{part}.jsonl", start=start) for part in ("training", "validation")
     )

@@ -19,6 +19,7 @@ PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets"),
     *("numpy", "scikit-learn"),
 )
+ORIGIN = ("command", "git", "python", "packages", "devices", "xla_flags")  # who trained
 TREE = pathlib.Path(__file__).parents[2]
 # A measurement writes these itself; they don't make its code another.
 OUTCOMES = (":!papers/*/results.json", ":!*.md")

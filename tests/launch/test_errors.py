@@ -78,6 +78,11 @@ def test_a_directory_without_a_run(tmp_path):
     assert "config.json is missing (launch.train makes one)" in line
 
 
+def test_a_file_without_a_name(tmp_path):
+    line = error_of("launch.sample", f"--workdir={tmp_path}", "--out=.")
+    assert line.endswith("--out=. names no file")
+
+
 def test_a_workdir_of_another_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"seed": 7}))
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
