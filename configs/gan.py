@@ -38,7 +38,7 @@ def ring() -> ConfigDict:
                 packing=2,
                 latent_dim=2,
             ),
-            optimizer=dict(generator=adam, discriminator=adam),
+            optimizer=dict(generator=adam, discriminator=dict(adam)),
             mesh=dict(data=-1, fsdp=1, tensor=1),
             checkpoint=dict(every_steps=5000, keep=2),
             log=dict(every_steps=100),

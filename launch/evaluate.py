@@ -5,7 +5,8 @@ python -m launch.evaluate --workdir=runs/digits
 python -m launch.evaluate --workdir=runs/text --task=next_line [--shots=2] [--count=500]
 
 Writes WORKDIR/scores.json, and in WORKDIR/samples the first hundred samples and what helps to judge
-them by eye: nearest training images and, where there is one, the latent space.
+them by eye: the nearest of 10,000 training images and, where there is one, the latent space. A
+task's scores are printed alone.
 """
 
 import inspect
@@ -58,7 +59,14 @@ def main(argv: list[str]) -> None:
         ]
     metrics = metrics_on_test(experiment, state)
     trivial = experiment.method.trivial(experiment.train_data, experiment.test_data)
-    write_scores(workdir / "scores.json", scores, test_metrics=metrics, trivial=trivial)
+    write_scores(
+        workdir / "scores.json",
+        scores,
+        test_metrics=metrics,
+        trivial=trivial,
+        step=int(state.step),
+        seed=SEED.value,
+    )
     if scores:
         print_scores(scores)
     for name, estimate in metrics.items():
@@ -75,13 +83,20 @@ def main(argv: list[str]) -> None:
 
 
 def check_count(experiment: Any, count: int) -> None:
-    """Raises InputError where more images would be drawn than there are to score them by."""
+    """Raises InputError where so many can't be drawn, or nothing can score the images."""
     from research.data.image_sets import ImageSet
+    from research.extractors import extractor_name
 
-    draws_images = "batch" not in inspect.signature(experiment.method.sample).parameters
-    most = len(experiment.test_data)
-    if draws_images and isinstance(experiment.test_data, ImageSet) and count > most:
-        raise InputError(f"--count={count} is above the {most} test images that samples stand by")
+    test, most = experiment.test_data, len(experiment.test_data)
+    if "batch" in inspect.signature(experiment.method.sample).parameters:
+        if count > most:
+            raise InputError(f"--count={count} is above the {most} test examples to draw after")
+    elif isinstance(test, ImageSet) and count:
+        if count > most:
+            raise InputError(
+                f"--count={count} is above the {most} test images that samples stand by"
+            )
+        extractor_name(test)
 
 
 def evaluate_task(method: Any, state: Any, task: str) -> None:

@@ -124,6 +124,9 @@ def check_keys(config: ConfigDict) -> None:
     missing = [name for name in SECTIONS if not isinstance(config.get(name), ConfigDict)]
     if missing:
         raise InputError(f"the config lacks {', '.join(missing)}")
+    for name in ("environment", "lora"):
+        if not isinstance(config.get(name, config), ConfigDict):
+            raise InputError(f"{name} is {config[name]!r}; it takes a section")
     values = dict(config)
     for section in SECTIONS:
         values |= {f"{section}.{key}": value for key, value in config[section].items()}
@@ -172,6 +175,15 @@ def check_types(make: Callable[..., Any], arguments: Mapping[str, Any], section:
     for name, value in arguments.items():
         if not fits(value, hint := taken[name].annotation):
             raise InputError(f"{section}.{name} is {value!r}; it takes {in_words(hint)}")
+
+
+def check_tuples(where: str, value: Any, *hints: Any) -> None:
+    """Raises InputError where `value` is no list of tuples, or lists, of these types."""
+    for one in value if isinstance(value, tuple | list) else [value]:
+        is_tuple = isinstance(one, tuple | list) and len(one) == len(hints)
+        if not is_tuple or not all(map(fits, one, hints)):
+            kinds = ", ".join(map(in_words, hints))
+            raise InputError(f"{where} has {one!r}; it takes a list of ({kinds})")
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -4,14 +4,14 @@ import dataclasses
 import functools
 import inspect
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from research.configuration import check_keys, check_names, check_types
+from research.configuration import check_keys, check_names, check_tuples, check_types
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
@@ -97,14 +97,18 @@ class Experiment:
 
         With another `strategy` of writing the config's settings, which its own takes, are left out.
         A `sample` that takes a `batch` is given `count` test examples, from number `first` on;
-        after the last comes the first again.
+        after the last comes the first again. So are labels, of every class in turn.
         """
         own = {name: value for name, value in self.sample.items() if name != "every_steps"}
         if options.get("strategy") not in (None, own.get("strategy")):
             own = {name: value for name, value in own.items() if name not in SETTINGS}
         own |= options
-        if "batch" in inspect.signature(self.method.sample).parameters:
-            own["batch"] = pipelines.rows(self.test_data, range(first, first + own["count"]))
+        taken = inspect.signature(self.method.sample).parameters
+        places = range(first, first + own["count"])
+        if "batch" in taken:
+            own["batch"] = pipelines.rows(self.test_data, places)
+        if "labels" in taken and own.get("labels") is None and self.method.num_classes:
+            own["labels"] = [place % self.method.num_classes for place in places]
         return own
 
     def iterator(self, *, gathered: bool = True) -> Iterator[Batch | Places]:
@@ -142,8 +146,9 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     patterns: dict[str, list[str]] = {}
 
     def make_optimizer(part: ConfigDict, section: str) -> Any:
+        made = construct(optimizer, part, section, given={"total_steps": config.steps})
         patterns.update(patterns_of(part, section))
-        return construct(optimizer, part, section, given={"total_steps": config.steps})
+        return made
 
     given |= by_role("optimizer", config.optimizer, make_optimizer)
     method = choose(METHODS, config.method, "method", given=given)
@@ -153,6 +158,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     check_names(config.sample, drawn | {"every_steps"}, "sample")
     options = {name: value for name, value in config.sample.items() if name != "every_steps"}
     check_types(method.sample, options, "sample")
+    check_tuples("sharding", config.get("sharding", ()), str, Sequence[Any])
     rules = [(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())]
     check_expressions("sharding", [pattern for pattern, _ in rules])
     return Experiment(

@@ -66,7 +66,10 @@ def extractor_name(dataset: image_sets.ImageSet) -> str:
         return f"{dataset.name}_convnet"
     if dataset.image_shape[-1] == 3:
         return EFFICIENTNET
-    raise InputError(f"no extractor is for {dataset.name!r}, images {dataset.image_shape}")
+    raise InputError(
+        f"no extractor is for {dataset.name!r}, images {dataset.image_shape}: nothing scores "
+        "samples; --count=0 evaluates without them"
+    )
 
 
 def judge_name(dataset: image_sets.ImageSet) -> str | None:

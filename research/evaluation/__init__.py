@@ -1,1 +1,1 @@
-"""Measures between sets of feature vectors; nothing here knows where the features come from."""
+"""Measures of samples, texts and predictions; nothing here knows which model made them."""

@@ -1,8 +1,5 @@
 """Nearest training neighbours of samples: is a picture new, or remembered?"""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -35,14 +32,13 @@ def neighbour_images(
     training: Float[np.ndarray, "M H W C"],
     *,
     k: int = 4,
-    features: Callable[[Any], Any] | None = None,
 ) -> Float[np.ndarray, "R H W C"]:
     """Each sample followed by its k nearest training images: R = N (1 + k) of them.
 
-    A grid of 1 + k columns shows a sample a row. Nearness is Euclidean in pixels, or in what
-    `features` makes of images. Raises InputError as `nearest` does.
+    A grid of 1 + k columns shows a sample a row. Nearness is Euclidean in pixels. Raises InputError
+    as `nearest` does.
     """
-    measure = features or (lambda images: images.reshape(len(images), -1))
-    indices, _ = nearest(measure(samples), measure(training), k=k)
+    pixels, of_training = (images.reshape(len(images), -1) for images in (samples, training))
+    indices, _ = nearest(pixels, of_training, k=k)
     rows = np.concatenate([samples[:, None], training[indices]], axis=1)
     return rows.reshape(-1, *samples.shape[1:])

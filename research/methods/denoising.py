@@ -47,18 +47,27 @@ def solver_named(name: str, *, eta: float = 0.0, learned_variance: bool = False)
 
 
 def labels_to_draw(
-    labels: Sequence[int] | Array | None, *, count: int, num_classes: int, guidance: float
+    labels: Sequence[int] | Array | None,
+    *,
+    count: int,
+    num_classes: int,
+    guidance: float,
+    label_dropout: float,
 ) -> Int[Array, " count"] | None:
     """The labels of a sample: as given, or every class in turn; None without classes.
 
-    The label `num_classes` is the null one. Raises InputError for labels or guidance without
-    classes, for a guidance that is not finite, and for labels of another count or outside
-    0..num_classes.
+    The label `num_classes` is the null one, learned where labels were dropped. Raises InputError
+    for labels or guidance without classes, for a guidance that is not finite or without a null
+    label, and for labels of another count or none of these.
     """
     check_finite(guidance=guidance)
     if guidance and not num_classes:
         raise InputError("guidance and labels need a model with classes; this one has none")
-    return drawn_labels(labels, count=count, num_classes=num_classes, has_null=True)
+    if guidance and not label_dropout:
+        raise InputError(
+            "guidance needs a model that has dropped labels: method.label_dropout is 0"
+        )
+    return drawn_labels(labels, count=count, num_classes=num_classes, has_null=label_dropout > 0)
 
 
 def check_label_dropout(probability: float) -> None:

@@ -175,7 +175,11 @@ class Diffusion(Method):
             raise InputError(f"steps is {steps}; the schedule has 1 to {self.timesteps}")
         solver_named(solver, eta=eta)
         labels = labels_to_draw(
-            labels, count=count, num_classes=self.num_classes, guidance=guidance
+            labels,
+            count=count,
+            num_classes=self.num_classes,
+            guidance=guidance,
+            label_dropout=self.label_dropout,
         )
         weights = averaged(state, "model")
         images = self._draw(

@@ -52,6 +52,9 @@ class EDM(Method):
     ):
         if not 0 < sigma_min < sigma_max:
             raise InputError(f"sigma_min={sigma_min} must be in (0, sigma_max={sigma_max})")
+        if sigma_data <= 0:
+            raise InputError(f"sigma_data is {sigma_data}; it must be more than 0")
+        check_least(0, p_std=p_std)
         check_label_dropout(label_dropout)
         self.network, self.optimizer = network, optimizer
         self.image_shape, self.levels = tuple(image_shape), levels
@@ -151,7 +154,11 @@ class EDM(Method):
         check_least(1, steps=steps)
         solver_named(solver, eta=eta)
         labels = labels_to_draw(
-            labels, count=count, num_classes=self.num_classes, guidance=guidance
+            labels,
+            count=count,
+            num_classes=self.num_classes,
+            guidance=guidance,
+            label_dropout=self.label_dropout,
         )
         weights = averaged(state, "model")
         images = self._draw(

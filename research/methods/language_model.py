@@ -111,7 +111,7 @@ class LanguageModel(TextWriter, TextRanker):
     ) -> Float[np.ndarray, " N"]:
         """ln p(text | prompt) of each pair; of a long prompt as much as the context holds.
 
-        Raises InputError for a text that alone exceeds the context.
+        A text of more than that is read in stretches (`text_likelihoods.log_likelihoods`).
         """
         tokens = [(self.ids(prompt), self.tokenizer.encode(x).tolist()) for prompt, x in pairs]
         per_token = functools.partial(self._nats, averaged(state, "model"))
@@ -142,7 +142,8 @@ class LanguageModel(TextWriter, TextRanker):
 
         At most `new_tokens` are written. `strategy` is one of `decoding.STRATEGIES`, which says
         what settings it takes and their defaults. `regex` must match, whole, what is added to the
-        prompt, a blank before it too. A text that fills the context goes on from its second half.
+        prompt, a blank before it too; it ends with the context. Another text that fills the context
+        goes on from its second half, and `negative_prompt` and `prompt` then count no more.
         """
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=new_tokens, strategy=strategy)

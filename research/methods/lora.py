@@ -74,7 +74,7 @@ class LoRA(Method):
         for option, expression in (("lora.adapted", adapted), ("lora.trained", trained)):
             check_expressions(option, [] if expression is None else [expression])
         self.method = method
-        self.alarms = method.alarms
+        self.alarms, self.num_classes = method.alarms, method.num_classes
         self.rank = rank
         self.scale = alpha / rank
         self.adapted = adapted

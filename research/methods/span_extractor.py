@@ -45,6 +45,7 @@ class SpanExtractor(FineTunedEncoder):
         if longest < 1:
             raise InputError(f"method.longest={longest} is too small: it is 1 or more")
         self.longest = longest
+        self._spans = jax.jit(self.spans)
 
     def init_head(self, rng: Rng) -> Params:
         return {"kernel": 0.02 * jax.random.normal(rng, (self.network.width, 2))}
@@ -75,7 +76,7 @@ class SpanExtractor(FineTunedEncoder):
         self, state: TrainState, rng: Rng, *, count: int, batch: Batch
     ) -> dict[str, Any]:
         """Of `count` unseen examples `texts`: question, text, what was extracted, what is right."""
-        found_Bx2 = np.stack(jax.jit(self.spans)(averaged(state, "model"), batch), axis=1)
+        found_Bx2 = np.stack(self._spans(averaged(state, "model"), batch), axis=1)
         right_Bx2 = np.stack([batch["first"], batch["last"]], axis=1)
         tokens_BxT, own_BxT = np.asarray(batch["tokens"]), np.asarray(self.answerable(batch))
         rows = zip(tokens_BxT, own_BxT, found_Bx2, right_Bx2, strict=True)

@@ -39,6 +39,7 @@ class TextClassifier(FineTunedEncoder):
             network=network, optimizer=optimizer, tokenizer=tokenizer, pretrained=pretrained
         )
         self.classes = classes
+        self._logits = jax.jit(self.logits)
 
     def init_head(self, rng: Rng) -> Params:
         count = len(self.classes)
@@ -54,7 +55,7 @@ class TextClassifier(FineTunedEncoder):
         self, state: TrainState, rng: Rng, *, count: int, batch: Batch
     ) -> dict[str, Any]:
         """Of unseen examples `predictions` and `labels`, (count,), and `texts` that show both."""
-        logits_BxK = jax.jit(self.logits)(averaged(state, "model"), batch)
+        logits_BxK = self._logits(averaged(state, "model"), batch)
         predictions, labels = np.argmax(logits_BxK, axis=-1), np.asarray(batch["label"])
         texts = [
             f"{self.tokenizer.decode(tokens)}\n{self.classes[predicted]}"

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 
 from research.data.examples import Dataset
 from research.data.text_sets import TextSet
-from research.errors import InputError
 from research.evaluation.ngrams import ngram_nats
 from research.training.types import Batch
 
@@ -25,24 +24,29 @@ def log_likelihoods(
     """ln p(text | prompt) of each (prompt, text) of tokens; a prompt has one or more.
 
     `per_token` gives the nats of each token but the first of `tokens`, `positions` and `segments`,
-    all (B, T + 1) with T of at most `length`: of a longer prompt the last tokens are seen.
-
-    Raises:
-      InputError: a text alone exceeds the context.
+    all (B, T + 1) with T of at most `length`: of a longer prompt the last tokens are seen. A text
+    of more than the context is read in stretches of its half, each after what is before it.
     """
-    longest = max(len(text) for _, text in pairs)
-    if longest > length:
-        raise InputError(f"a text has {longest} tokens, and the model's context is {length}")
-    rows = [[*prompt, *text][-length - 1 :] for prompt, text in pairs]
-    width = max(map(len, rows))
-    found = []
-    for first in range(0, len(rows), ROWS):
-        some = slice(first, first + ROWS)
-        nats_BxT = np.asarray(per_token(framed(rows[some], ROWS, width)))
-        for nats_T, row, (_, text) in zip(nats_BxT, rows[some], pairs[some], strict=False):
+    parts = [
+        (pair, [*prompt, *text[:stop]][-length - 1 :], stop - start)
+        for pair, (prompt, text) in enumerate(pairs)
+        for start, stop in stretches(len(text), length)
+    ]
+    width = max((len(row) for _, row, _ in parts), default=0)
+    found = np.zeros(len(pairs))
+    for first in range(0, len(parts), ROWS):
+        some = parts[first : first + ROWS]
+        nats_BxT = np.asarray(per_token(framed([row for _, row, _ in some], ROWS, width)))
+        for nats_T, (pair, row, count) in zip(nats_BxT, some, strict=False):
             end = len(row) - 1
-            found.append(-float(nats_T[end - len(text) : end].sum()))
-    return np.array(found)
+            found[pair] -= float(nats_T[end - count : end].sum())
+    return found
+
+
+def stretches(size: int, length: int) -> list[tuple[int, int]]:
+    """Where the parts of a text of `size` tokens begin and end; none of an empty one."""
+    step = length if size <= length else max(length // 2, 1)
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def ngrams(train: Dataset, test: Dataset) -> dict[str, dict[str, float]]:

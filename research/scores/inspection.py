@@ -16,7 +16,7 @@ from research.training.method import LatentVariable
 from research.training.state import TrainState
 
 SIDE = 10  # of every grid
-TRAINING = 10_000  # training images that are searched, at most
+TRAINING = 10_000  # the first training images, which are searched
 MAPPED = 2000  # test images on the map, at most
 
 
@@ -25,9 +25,9 @@ def inspection(
 ) -> dict[str, Any]:
     """Further artefacts of a model of images.
 
-    `neighbour_images`: ten samples, each before its nine nearest training images in pixels. With a
-    latent space also `interpolation_images`, `traversal_images` of the most active latents, and
-    `map_images` of the test set's means, coloured by label.
+    `neighbour_images`: ten samples, each before its nine nearest in pixels of the first `TRAINING`
+    training images. With a latent space also `interpolation_images`, `traversal_images` of the most
+    active latents, and `map_images` of the test set's means, coloured by label.
     """
     train, test = experiment.train_data, experiment.test_data
     if not isinstance(train, ImageSet) or not isinstance(test, ImageSet):

@@ -46,10 +46,12 @@ class Objective:
 class Method(abc.ABC):
     """What is learned. The loop knows this interface and no family of methods.
 
-    `alarms` are values by metric; a run warns where a metric falls below its own.
+    `alarms` are values by metric; a run warns where a metric falls below its own. `num_classes` are
+    those that samples may be asked of, by `labels`.
     """
 
     alarms: Mapping[str, float] = types.MappingProxyType({})
+    num_classes = 0
 
     @abc.abstractmethod
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from research.configuration import check_tuples
 from research.errors import InputError, check_least, nearest
 from research.training.patterns import check_expressions, path_name
 from research.training.state import TrainState
@@ -53,7 +54,8 @@ def optimizer(
       ema_decay: decay of the average that `averaged` returns; None keeps none.
 
     Raises:
-      InputError: a name is unknown, a number out of its range, or a pattern no regular expression.
+      InputError: a name is unknown, a number out of its range, a pattern no regular expression, or
+        what drops or rates has no such pair.
     """
     check_least(1, accumulate=accumulate)
     check_least(
@@ -64,6 +66,8 @@ def optimizer(
         final_rate=final_rate,
         eps=eps,
     )
+    check_tuples("optimizer.drops", drops, int, float)
+    check_tuples("optimizer.rates", rates, str, float)
     for gradients, factor in drops:
         check_least(0, **{"gradients of drops": gradients, "factor of drops": factor})
     if clip_norm is not None and clip_norm <= 0:

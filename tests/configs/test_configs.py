@@ -63,6 +63,14 @@ def small_data(monkeypatch):
     monkeypatch.setattr(datasets, "load", small)
 
 
+@pytest.mark.parametrize("variant", ["ring", "grid", "digits"])
+def test_a_players_settings_are_its_own(variant):
+    """A section that stands in two places would have both changed by one flag."""
+    optimizer = load_config(f"configs/gan.py:{variant}").optimizer
+    optimizer.generator.learning_rate = 0.5
+    assert optimizer.discriminator.learning_rate != 0.5
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant(name, tmp_path):
     config = load_config(name)

@@ -26,14 +26,6 @@ def test_rows_are_a_sample_and_its_neighbours():
     np.testing.assert_array_equal(rows[[1, 5]], TRAINING[[5, 6]])
 
 
-def test_nearness_can_be_that_of_features():
-    brightness = lambda images: images.mean(axis=(1, 2))  # noqa: E731
-    order = np.argsort(TRAINING.mean(axis=(1, 2, 3)))
-    sample = np.full((1, 4, 4, 1), TRAINING.mean(axis=(1, 2, 3)).max(), np.float32)
-    rows = neighbour_images(sample, TRAINING, k=1, features=brightness)
-    np.testing.assert_array_equal(rows[1], TRAINING[order[-1]])
-
-
 @pytest.mark.parametrize("k", [0, 21])
 def test_more_neighbours_than_there_are(k):
     with pytest.raises(InputError, match=f"k={k}"):

@@ -1,12 +1,16 @@
 """What can't be scored is refused before anything is drawn."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
+from launch.evaluate import check_count
 from research import run
 from research.configuration import load_config
+from research.errors import InputError
+from research.experiment import build
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +32,19 @@ def test_a_flag_that_can_not_be_met_is_one_line(workdir, flag, message):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == f"evaluate: error: {message}"
+
+
+def test_no_example_is_scored_twice():
+    experiment = build(load_config("configs/classifier.py:digits_debug"))
+    check_count(experiment, 360)
+    with pytest.raises(InputError, match="--count=361 is above the 360 test examples"):
+        check_count(experiment, 361)
+
+
+def test_images_that_nothing_scores_are_not_drawn():
+    experiment = build(load_config("configs/vae.py:digits_debug"))
+    other = dataclasses.replace(experiment.test_data, name="fashion_mnist")
+    experiment = dataclasses.replace(experiment, test_data=other)
+    check_count(experiment, 0)
+    with pytest.raises(InputError, match=r"no extractor is for .fashion_mnist.*--count=0"):
+        check_count(experiment, 9)

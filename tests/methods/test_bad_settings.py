@@ -9,6 +9,8 @@ from research.experiment import build
 BAD = [
     ("ddpm.py:digits", {"method.label_dropout": 10.0}, r"label_dropout is 10.0; .* in \[0, 1\]"),
     ("edm.py:digits", {"method.label_dropout": -0.1}, r"label_dropout is -0.1; .* in \[0, 1\]"),
+    ("edm.py:digits", {"method.sigma_data": 0.0}, "sigma_data is 0.0; it must be more than 0"),
+    ("edm.py:digits", {"method.p_std": -1.0}, "p_std is -1.0; 0 is the least"),
     ("edm.py:digits", {"method.sigma_min": 0.0}, "sigma_min=0.0 must be in"),
     ("edm.py:digits", {"method.sigma_min": 90.0}, r"sigma_min=90.0 must be in \(0, sigma_max=80"),
     ("edm.py:digits", {"network.out_factor": 2}, "1 output channels, not 2: set its out_factor"),

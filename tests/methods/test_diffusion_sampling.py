@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from research.errors import InputError
 from research.methods.diffusion import Diffusion
 from research.methods.edm import EDM
 from research.sampling.ancestral import ancestral
@@ -53,6 +54,16 @@ def test_an_image_is_of_its_label_and_away_from_the_null_one(kind, arguments, so
     guided = (1 + guidance) * LEVELS[[2, 0, 1, 3]] - guidance * LEVELS[3]
     expected = np.broadcast_to(np.clip(guided, -1, 1)[:, None, None, None], (4, 4, 4, 1))
     np.testing.assert_allclose(drawn["images"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Diffusion, EDM])
+def test_a_model_that_dropped_no_labels_has_no_null_one(kind):
+    made = method(kind, network=Level(), label_dropout=0.0)
+    state = made.init(RNG, BATCH)
+    with pytest.raises(InputError, match=r"guidance needs .* method\.label_dropout is 0"):
+        made.sample(state, RNG, count=2, guidance=1.0)
+    with pytest.raises(InputError, match=r"labels must lie in 0\.\.2"):
+        made.sample(state, RNG, count=2, labels=[0, 3])
 
 
 def test_guidance_of_edm_is_between_denoised_images():

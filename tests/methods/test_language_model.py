@@ -104,8 +104,18 @@ def test_of_a_long_prompt_the_context_sees_the_end():
     long = model.log_likelihoods(state, [(TEXT, "be")])
     assert long == model.log_likelihoods(state, [(TEXT[-15:], "be")])
     assert long != model.log_likelihoods(state, [(TEXT[-14:], "be")])
-    with pytest.raises(InputError, match="a text has 17 tokens, and the model's context is 16"):
-        model.log_likelihoods(state, [("to", "b" * 17)])
+
+
+def test_a_text_of_more_than_the_context_is_read_in_stretches():
+    """Of half the context, each after the half before it."""
+    model = method()
+    state = model.init(jax.random.key(0), {"tokens": jnp.zeros((1, 17), jnp.int32)})
+    whole = model.log_likelihoods(state, [("to be ", TEXT[:20])])
+    cuts = (0, 8), (8, 16), (16, 20)
+    parts = [(f"to be {TEXT[:a]}"[-17 + b - a :], TEXT[a:b]) for a, b in cuts]
+    assert whole == pytest.approx(model.log_likelihoods(state, parts).sum(), rel=1e-6)
+    assert model.log_likelihoods(state, [("to", ""), ("to", "b")])[0] == 0
+    assert len(model.log_likelihoods(state, [])) == 0
 
 
 def test_what_is_known_by_heart_is_ranked_first(learned):

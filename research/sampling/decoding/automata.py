@@ -59,8 +59,8 @@ def regular_expression(
     first: each token's text where it is the first one, if that is another (without its space).
 
     The syntax is greenery's, that of Python's `re` without anchors, lookaround, groups' names and
-    flags; "." is any character. Raises InputError if the pattern can't be read, or if no sequence
-    of the tokens matches it.
+    flags; "." is any character, and \\w, \\d and \\s are ASCII's. Raises InputError if the pattern
+    can't be read, or if no sequence of the tokens matches it.
     """
     if ANCHOR.search(QUOTED.sub("", pattern)):  # which greenery would take for themselves
         raise InputError(
