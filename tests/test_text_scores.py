@@ -79,6 +79,8 @@ def test_a_models_texts_stand_beside_documents_of_as_many_words():
     assert (loops.value, loops.floor) == (1, 0)
     assert alike.value == pytest.approx(100) == alike.baselines["one_text"] > alike.floor
     assert found == {s.metric: s for s in score({"texts": looping}, train, test)}
+    many = {s.metric: s.sample_count for s in score({"texts": looping * 15}, train, test)}
+    assert many == {"distinct_2[n=60]": 60, "repetition[n=60]": 60, "self_bleu[n=50]": 50}
 
 
 def test_random_words_are_drawn_by_their_frequency():

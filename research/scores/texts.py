@@ -8,7 +8,7 @@ import numpy as np
 
 from research.data.examples import Dataset
 from research.data.text_sets import PairSet, TextSet
-from research.evaluation.text import bleu, distinct, repetition, rouge, self_bleu
+from research.evaluation.text import SELF_BLEU, bleu, distinct, repetition, rouge, self_bleu
 from research.scores.table import Better, Score
 
 LEAD = 12  # words
@@ -30,7 +30,8 @@ def score_pairs(
     """
     sets = {"ours": texts, "floor": references} | baselines(inputs, train)
     found = {name: against(references, those) for name, those in sets.items()}
-    return scores(found, dict.fromkeys(found["ours"], "higher"), f"test,n={len(texts)}")
+    better: dict[str, Better] = dict.fromkeys(found["ours"], "higher")
+    return scores(found, better, of="test,", counts=dict.fromkeys(better, len(texts)))
 
 
 def baselines(inputs: Sequence[str], train: Dataset) -> dict[str, Sequence[str]]:
@@ -63,21 +64,26 @@ def score_texts(
         name: {metric: score(those) for metric, (_, score) in VARIETY.items()}
         for name, those in sets.items()
     }
-    return scores(found, {name: way for name, (way, _) in VARIETY.items()}, f"n={len(texts)}")
+    counted = dict.fromkeys(VARIETY, len(texts)) | {"self_bleu": min(len(texts), SELF_BLEU)}
+    return scores(found, {name: way for name, (way, _) in VARIETY.items()}, counts=counted)
 
 
 def scores(
-    found: dict[str, dict[str, float]], better: Mapping[str, Better], details: str
+    found: dict[str, dict[str, float]],
+    better: Mapping[str, Better],
+    *,
+    of: str = "",
+    counts: Mapping[str, int],
 ) -> list[Score]:
     ours, floor = found.pop("ours"), found.pop("floor")
     return [
         Score(
-            metric=f"{metric}[{details}]",
+            metric=f"{metric}[{of}n={counts[metric]}]",
             value=ours[metric],
             floor=floor[metric],
             baselines={name: values[metric] for name, values in found.items()},
             better=way,
-            sample_count=int(details.rpartition("=")[2]),
+            sample_count=counts[metric],
         )
         for metric, way in better.items()
     ]
