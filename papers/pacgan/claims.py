@@ -123,7 +123,7 @@ CLAIMS = [
             mixture=mixture,
             packings=PACKINGS,
             epochs=40,
-            seeds=seeds,
+            seeds=10,
             statement=f"Packing covers more modes of the {mixture} than the GAN, more evenly.",
             kind="direction",
             rules=[
@@ -131,7 +131,7 @@ CLAIMS = [
                 *(ordered(f"pacgan{m}_reverse_kl", "gan_reverse_kl") for m in PACKINGS[1:]),
             ],
         )
-        for mixture, seeds in (("ring", 10), ("grid", 5))
+        for mixture in ("ring", "grid")
     ),
     claim(
         "pacgan.grid_whole",
