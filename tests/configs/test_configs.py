@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import runpy
 import shutil
 
@@ -120,11 +121,13 @@ def check_golden(name, line):
 
 
 def made_on():
-    """The processor and jaxlib, on which numbers repeat to the last bit."""
-    model = platform.processor()
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("flags", "Features")):
-            vector = sorted(flag for flag in line.split() if flag.startswith(("avx", "amx", "sve")))
-            model = " ".join([platform.machine(), *vector])
-            break
-    return f"{model}, {os.cpu_count()} cores, jaxlib {jaxlib.__version__}"
+    """The processor and jaxlib, on which numbers repeat to the last bit.
+
+    Its model too: compilers order sums otherwise for another one of the same instructions.
+    """
+    told = dict(re.findall(r"^(.+?)\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M))
+    model = [told[key] for key in ("vendor_id", "cpu family", "model") if key in told]
+    flags = told.get("flags", told.get("Features", "")).split()
+    vector = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "sve")))
+    processor = " ".join([platform.machine(), *model, *vector])
+    return f"{processor}, {os.cpu_count()} cores, jaxlib {jaxlib.__version__}"
