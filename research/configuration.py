@@ -170,10 +170,11 @@ def check_arguments(make: Callable[..., Any], arguments: Mapping[str, Any], sect
 
 
 def check_types(make: Callable[..., Any], arguments: Mapping[str, Any], section: str) -> None:
-    """Raises InputError where an argument is not what `make` annotates it to be."""
-    taken = inspect.signature(make).parameters
+    """Raises InputError where an argument is not what `make` annotates it to be, if it does."""
+    taken = inspect.signature(make, eval_str=True).parameters
     for name, value in arguments.items():
-        if not fits(value, hint := taken[name].annotation):
+        hint = taken[name].annotation
+        if hint is not inspect.Parameter.empty and not fits(value, hint):
             raise InputError(f"{section}.{name} is {value!r}; it takes {in_words(hint)}")
 
 

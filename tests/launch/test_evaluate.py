@@ -35,7 +35,7 @@ def test_a_flag_that_can_not_be_met_is_one_line(workdir, flag, message):
 
 
 def test_no_example_is_scored_twice():
-    experiment = build(load_config("configs/classifier.py:digits_debug"))
+    experiment = build(load_config("configs/ppo.py:canvas_debug"))
     check_count(experiment, 360)
     with pytest.raises(InputError, match="--count=361 is above the 360 test examples"):
         check_count(experiment, 361)
