@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from research import run
 from research.configuration import load_config
@@ -136,8 +137,12 @@ def test_what_trained_the_earlier_steps_stays_in_the_manifest(tmp_path, monkeypa
     assert after["final_state_sha256"] == before["final_state_sha256"]
 
 
-def test_classes_are_drawn_in_turn_whatever_the_batches():
-    experiment = build(load_config("configs/ddpm.py:digits_debug"))
+@pytest.mark.parametrize("adapted", [False, True])
+def test_classes_are_drawn_in_turn_whatever_the_batches(adapted):
+    config = load_config("configs/ddpm.py:digits_debug")
+    if adapted:
+        config.lora = ConfigDict(dict(rank=2))
+    experiment = build(config)
     state = experiment.method.init(jax.random.key(0), experiment.example())
     drawn = []
     for batch_size in (4, 24):
