@@ -124,14 +124,15 @@ def test_a_bad_option_of_sample_is_named(options, message):
 
 def test_guidance_needs_classes():
     with pytest.raises(InputError, match="need a model with classes"):
-        labels_to_draw(None, count=2, num_classes=0, guidance=1.0)
+        labels_to_draw(None, count=2, num_classes=0, guidance=1.0, label_dropout=0.1)
 
 
 def test_guidance_and_labels_out_of_range():
+    asked = dict(count=2, num_classes=3, label_dropout=0.1)
     with pytest.raises(InputError, match="guidance is inf; it must be a finite number"):
-        labels_to_draw(None, count=2, num_classes=3, guidance=float("inf"))
+        labels_to_draw(None, guidance=float("inf"), **asked)
     with pytest.raises(InputError, match=r"labels must lie in 0\.\.3"):
-        labels_to_draw([0, 5_000_000_000], count=2, num_classes=3, guidance=1.0)
+        labels_to_draw([0, 5_000_000_000], guidance=1.0, **asked)
 
 
 @pytest.mark.parametrize(
