@@ -9,7 +9,6 @@ them by eye: the nearest of 10,000 training images and, where there is one, the 
 task's scores are printed alone.
 """
 
-import inspect
 import pathlib
 from typing import Any
 
@@ -32,15 +31,16 @@ SHOWN = 100
 
 def main(argv: list[str]) -> None:
     from research.run import draw, metrics_on_test, restore
-    from research.scores.artefacts import score
+    from research.scores.artefacts import check_count, score
     from research.scores.inspection import inspection
     from research.scores.table import print_scores, write_scores
     from research.training import pictures
+    from research.training.manifest import git_state
     from research.training.sharding import sharing
 
     if SHOTS.present and TASK.value is None:
         raise InputError("--shots are solved questions of a --task; name one")
-    workdir = pathlib.Path(WORKDIR.value)
+    workdir, git = pathlib.Path(WORKDIR.value), git_state()
     experiment, state = restore(workdir)
     if TASK.value is not None:
         with sharing(experiment.mesh):
@@ -66,6 +66,7 @@ def main(argv: list[str]) -> None:
         trivial=trivial,
         step=int(state.step),
         seed=SEED.value,
+        git=git,
     )
     if scores:
         print_scores(scores)
@@ -80,23 +81,6 @@ def main(argv: list[str]) -> None:
         print(f"  {path}{'/' if path.is_dir() else ''}")
     for path in shown:
         print(f"the samples: {path}")
-
-
-def check_count(experiment: Any, count: int) -> None:
-    """Raises InputError where so many can't be drawn, or nothing can score the images."""
-    from research.data.image_sets import ImageSet
-    from research.extractors import extractor_name
-
-    test, most = experiment.test_data, len(experiment.test_data)
-    if "batch" in inspect.signature(experiment.method.sample).parameters:
-        if count > most:
-            raise InputError(f"--count={count} is above the {most} test examples to draw after")
-    elif isinstance(test, ImageSet) and count:
-        if count > most:
-            raise InputError(
-                f"--count={count} is above the {most} test images that samples stand by"
-            )
-        extractor_name(test)
 
 
 def evaluate_task(method: Any, state: Any, task: str) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import functools
 import hashlib
 import importlib
 import json
@@ -103,7 +102,7 @@ def measure(claim: Claim, seeds: int | None = None) -> None:
     Each seed is kept in results.json as soon as it is done, with the time, commit and device: of
     this, even where models are read back that earlier code trained (their manifests tell by which).
     """
-    git = imported_code()
+    git = git_state()
     if claim.measure is not None:
         for seed in range(claim.seeds if seeds is None else seeds):
             if str(seed) not in records(claim):
@@ -111,12 +110,6 @@ def measure(claim: Claim, seeds: int | None = None) -> None:
                 values = {name: float(value) for name, value in claim.measure(seed).items()}
                 keep(claim, seed, values, seconds=time.perf_counter() - start, git=git)
     save(claim, {})
-
-
-@functools.cache
-def imported_code() -> dict[str, Any]:
-    """The code that measures: that of the first call, whatever is committed later."""
-    return git_state()
 
 
 def keep(

@@ -64,12 +64,13 @@ def test_deterministic(samples, scores):
 def test_the_file(scores, tmp_path, capsys):
     path = tmp_path / "scores.json"
     metrics = {"bits_per_dim": Estimate(1.25, 0.125, 7)}
-    write_scores(path, scores, test_metrics=metrics, trivial={}, step=2, seed=0)
-    assert json.loads(path.read_text())["step"] == 2
+    origin = dict(trivial={}, step=2, seed=0, git={"commit": "first", "dirty": False})
+    write_scores(path, scores, test_metrics=metrics, **origin)
+    assert json.loads(path.read_text()).items() >= origin.items()
     assert read_scores(path) == scores
     assert read_test_metrics(path) == metrics
     one = {"bits_per_dim": Estimate(1.25, math.nan, 1)}
-    write_scores(tmp_path / "one.json", scores, test_metrics=one, trivial={}, step=2, seed=0)
+    write_scores(tmp_path / "one.json", scores, test_metrics=one, **origin)
     assert read_test_metrics(tmp_path / "one.json")["bits_per_dim"].standard_error is None
     row = json.loads(path.read_text())["scores"][0]
     assert set(row) == {field.name for field in dataclasses.fields(scores[0])}

@@ -1,5 +1,6 @@
-"""What a method drew, scored by its kind."""
+"""What a method drew, scored by its kind, and how much of it can be."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,28 @@ from research.data.image_sets import ImageSet
 from research.data.labelled_texts import LabelledSet
 from research.data.point_sets import PointSet
 from research.data.text_sets import PairSet, TextSet
+from research.errors import InputError
+from research.experiment import Experiment
+from research.extractors import extractor_name
 from research.scores.classes import score_classes
 from research.scores.images import score_images
 from research.scores.points import score_points
 from research.scores.table import Score
 from research.scores.texts import score_pairs, score_texts
+
+
+def check_count(experiment: Experiment, count: int) -> None:
+    """Raises InputError where so many can't be drawn, or nothing can score the images."""
+    test, most = experiment.test_data, len(experiment.test_data)
+    if "batch" in inspect.signature(experiment.method.sample).parameters:
+        if count > most:
+            raise InputError(f"--count={count} is above the {most} test examples to draw after")
+    elif isinstance(test, ImageSet) and count:
+        if count > most:
+            raise InputError(
+                f"--count={count} is above the {most} test images that samples stand by"
+            )
+        extractor_name(test)
 
 
 def score(artefacts: Mapping[str, Any], train: Dataset, test: Dataset) -> list[Score]:

@@ -13,7 +13,7 @@ import rich.text
 
 from research.errors import InputError
 from research.run import Estimate
-from research.training.manifest import git_state, read_json, write_json
+from research.training.manifest import read_json, write_json
 
 SCHEMA_VERSION = 1
 
@@ -45,17 +45,18 @@ def write_scores(
     trivial: Mapping[str, Mapping[str, float]],
     step: int,
     seed: int,
+    git: Mapping[str, Any],
 ) -> None:
     """Writes `scores.json`: the scores of samples, and the method's metrics on the test set.
 
     `trivial` is what trivial models get of those, by metric and model. What isn't finite is null.
-    They are of the state after `step` and of draws from `seed`, by the code of this commit.
+    They are of the state after `step` and of draws from `seed`, by the code of `git`.
     """
     content = {
         "schema_version": SCHEMA_VERSION,
         "step": step,
         "seed": seed,
-        "git": git_state(),
+        "git": git,
         "scores": [dataclasses.asdict(score) for score in scores],
         "test_metrics": {name: finite(metric._asdict()) for name, metric in test_metrics.items()},
         "trivial": {name: dict(models) for name, models in trivial.items()},

@@ -1,5 +1,6 @@
 """The manifest: what a reader needs to repeat a run, written beside its results."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -42,8 +43,12 @@ def manifest(
     }
 
 
+@functools.cache
 def git_state() -> dict[str, Any]:
-    """The commit of this tree and whether its code is dirty; both None outside a checkout."""
+    """The commit of this tree and whether its code is dirty; both None outside a checkout.
+
+    As the first call of the process finds them: that code is at work, whatever is committed later.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
         return {

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from launch.evaluate import check_count
 from research import run
 from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import build
+from research.scores.artefacts import check_count
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import optax
 
-from research.training.manifest import PACKAGES, manifest
+from research.training import manifest as manifests
+from research.training.manifest import PACKAGES, git_state, manifest
 
 
 def test_it_holds_what_it_is_given_and_what_runs_it(monkeypatch):
@@ -30,3 +31,12 @@ def test_versions_are_those_that_are_imported():
     assert found["packages"].keys() == set(PACKAGES)
     for module in (jax, flax, optax, np):
         assert found["packages"][module.__name__] == module.__version__
+
+
+def test_a_commit_made_meanwhile_is_not_of_the_code_at_work(monkeypatch):
+    git_state.cache_clear()
+    monkeypatch.setattr(manifests, "_git", lambda *arguments: "first")
+    assert git_state()["commit"] == "first"
+    monkeypatch.setattr(manifests, "_git", lambda *arguments: "later")
+    assert git_state()["commit"] == "first"
+    git_state.cache_clear()
