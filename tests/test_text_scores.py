@@ -50,7 +50,8 @@ def text_set(documents, *, length=40, packed=False, overlap=False):
     stream = np.concatenate([TOKENIZER.document(text) for text in documents])
     if packed:
         ends = np.cumsum([len(text) + 1 for text in documents])
-        rows = packing.documents(stream, ends, size=length + 1, pad=TOKENIZER.pad)
+        special = dict(end=TOKENIZER.end, pad=TOKENIZER.pad)
+        rows = packing.documents(stream, ends, size=length + 1, **special)
     else:
         rows = packing.windows(stream, size=length + 1, stride=1 if overlap else length)
     return TextSet(

@@ -134,6 +134,7 @@ CLAIMS = [
         ours=[name for name in PERPLEXITY if not name.endswith("human")],
         baseline=["perplexity_human"],
         settings=SETTINGS,
+        version=2,
     ),
     Claim(
         id="nucleus_sampling.nearest",
@@ -151,6 +152,7 @@ CLAIMS = [
         ours=["gap_nucleus_95", "gap_pure", "gap_top_k_40"],
         baseline=["gap_greedy", "gap_beam_16"],
         settings=SETTINGS,
+        version=2,
     ),
     Claim(
         id="nucleus_sampling.repetition",
@@ -172,5 +174,6 @@ CLAIMS = [
         ours=[name for name in REPETITION if not name.endswith("human")],
         baseline=["repetition_human"],
         settings=SETTINGS,
+        version=2,
     ),
 ]

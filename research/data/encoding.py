@@ -93,7 +93,7 @@ def packed(part: Part[str], tokenizer: Tokenizer, *, size: int) -> packing.Array
 
     def fill(folder: pathlib.Path) -> None:
         tokens, ends, _ = stream(part, tokenizer)
-        rows = packing.documents(tokens, ends, size=size, pad=tokenizer.pad)
+        rows = packing.documents(tokens, ends, size=size, end=tokenizer.end, pad=tokenizer.pad)
         _save(folder, rows)
 
     return _mapped(_kept(fill, "packed", part.fingerprint, tokenizer.fingerprint, size))

@@ -24,15 +24,17 @@ def windows(tokens_N: Int32[np.ndarray, "n"], *, size: int, stride: int) -> Arra
 
 
 def documents(
-    tokens_N: Int32[np.ndarray, "n"], ends: Int[np.ndarray, "d"], *, size: int, pad: int
+    tokens_N: Int32[np.ndarray, "n"], ends: Int[np.ndarray, "d"], *, size: int, end: int, pad: int
 ) -> Arrays:
     """The documents, which end before the places `ends` of the stream, in rows of `size` tokens.
 
-    A document is a segment: `segments` counts them from 1 in each row, `positions` from 0 in each
-    segment. A long one is cut into segments of `size` and a rest. Each goes to the first row with
-    room for it. What is left of a row is `pad`, of segment 0 and position 0.
+    A document and the `end` token before it are a segment, so that its first token is predicted
+    too: `segments` counts them from 1 in each row, `positions` from 0 in each segment. A long one
+    is cut into segments of `size` and a rest. Each goes to the first row with room for it. What is
+    left of a row is `pad`, of segment 0 and position 0.
     """
-    pieces = list(_pieces(ends, size))
+    tokens_N = np.concatenate([np.array([end], np.int32), tokens_N])
+    pieces = list(_pieces(ends + 1, size))
     rows, offsets = first_fit(np.array([stop - start for start, stop in pieces]), size)
     shape = (int(rows.max()) + 1, size)
     tokens = np.full(shape, pad, np.int32)
@@ -71,6 +73,6 @@ def first_fit(
 
 def _pieces(ends: Int[np.ndarray, "d"], size: int) -> Iterator[tuple[int, int]]:
     start = 0
-    for end in ends.tolist():
-        yield from ((place, min(place + size, end)) for place in range(start, end, size))
-        start = end
+    for stop in ends.tolist():
+        yield from ((place, min(place + size, stop)) for place in range(start, stop, size))
+        start = stop - 1

@@ -116,12 +116,14 @@ def load(
     if packing == "windows":
         stride = 1 if split == "train" else length
         rows = packings.windows(stream.tokens, size=length + 1, stride=stride)
+        made_of = packing
     else:
         rows = encoding.packed(part, made, size=length + 1)
+        made_of = "documents, each from the end before"
     return TextSet(
         name=name,
         split=split,
-        fingerprint=encoding.key(part.fingerprint, made.fingerprint, packing, length),
+        fingerprint=encoding.key(part.fingerprint, made.fingerprint, made_of, length),
         source=InMemory(rows),
         tokenizer=made,
         length=length,

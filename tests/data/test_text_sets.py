@@ -109,9 +109,10 @@ def test_packed_documents_are_whole_in_order_and_apart(folder, length):
                 positions[numbers == number], np.arange(np.sum(numbers == number))
             )
             segments.append(tuple(tokens[numbers == number].tolist()))
-    documents = [train.tokenizer.document(text) for text in contents(folder, "train")]
+    end = [train.tokenizer.end]
+    documents = [[*end, *train.tokenizer.document(text)] for text in contents(folder, "train")]
     expected = [
-        tuple(ids[start : start + length + 1].tolist())
+        tuple(ids[start : start + length + 1])
         for ids in documents
         for start in range(0, len(ids), length + 1)
     ]
