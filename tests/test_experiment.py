@@ -109,6 +109,34 @@ def test_a_value_that_is_wrong_missing_or_unknown_is_named(path, value, message)
         build(config)
 
 
+@pytest.mark.parametrize(
+    ("config", "path", "value"),
+    [
+        ("vae.py:digits_debug", "network.encoder.latent", 0),
+        ("vae.py:digits_debug", "network.encoder.levels", -1),
+        ("vae.py:digits_debug", "network.decoder.width", -8),
+        ("iwae.py:mnist_debug", "network.encoder.latent", -1),
+        ("iwae.py:mnist_debug", "network.decoder.hidden", (200, 0)),
+        ("ddpm.py:digits_debug", "network.blocks", 0),
+        ("classifier.py:digits_debug", "network.features", 0),
+        ("gan.py:ring_debug", "network.generator.layers", -1),
+        ("gan.py:ring_debug", "network.discriminator.layers", 0),
+        ("gan.py:mnist_debug", "method.latent_dim", 0),
+        ("ppo.py:cartpole_debug", "network.widths", (64, -1)),
+        ("ppo.py:canvas_debug", "network.width", 0),
+        ("improved_ddpm.py", "network.out_factor", 0),
+        ("gpt.py:shakespeare_char_debug", "network.hidden", 0),
+        ("t5.py:summarize_debug", "network.hidden", -1),
+    ],
+)
+def test_a_size_below_1_is_one_line_before_anything_is_trained(config, path, value):
+    made = load_config(f"configs/{config}")
+    made.update_from_flattened_dict({path: value})
+    least = np.min(value)
+    with pytest.raises(InputError, match=f"{path.split('.')[-1]} is {least}; 1 is the least"):
+        build(made).check()
+
+
 def test_a_locked_config_is_built_and_left_as_it_was():
     """As flags give it."""
     config = load_config("configs/classifier.py:digits_debug").lock()

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from research.data.examples import Dataset, InMemory, check_split, content_sha256
-from research.errors import InputError
+from research.errors import InputError, check_least
 
 SPLITS = ("train", "test")
 
@@ -42,11 +42,13 @@ def load(
     `draw` numbers the ways to choose them.
 
     Raises:
-      InputError: there is no such split, the modulus is no prime, or a split would be empty.
+      InputError: there is no such split, the modulus is no prime, `draw` is negative, or a split
+        would be empty.
     """
     check_split(name, split, SPLITS)
     if modulus < 2 or any(modulus % factor == 0 for factor in range(2, modulus)):
         raise InputError(f"data.modulus={modulus} is no prime: not every division has an answer")
+    check_least(0, **{"data.draw": draw})
     inputs, target = equations(modulus)
     order = np.random.default_rng(draw).permutation(len(target))
     cut = round(share * len(target))

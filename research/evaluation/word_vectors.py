@@ -41,7 +41,7 @@ def answers(
     Of vectors of norm 1 and by cosines (1301.3781, section 4).
     """
     units = unit(vectors)
-    found = []
+    found = [np.empty(0, int)]
     for start in range(0, len(questions), BATCH):
         some = questions[start : start + BATCH]
         a, b, c = (units[some[:, place]] for place in range(3))

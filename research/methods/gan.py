@@ -59,7 +59,8 @@ class GAN(Method):
         gradient_penalty: float = 0.0,
         num_classes: int = 0,
     ):
-        check_least(1, n_critic=n_critic, packing=packing)
+        check_least(1, latent_dim=latent_dim, n_critic=n_critic, packing=packing)
+        check_least(0, r1=r1, gradient_penalty=gradient_penalty)
         check_choice("loss", loss, LOSSES)
         if play not in ("alternating", "simultaneous"):
             raise InputError(f"no play {play!r}; allowed: alternating, simultaneous")

@@ -59,6 +59,8 @@ class VAE(LatentVariable):
         if sorted(networks) != ["decoder", "encoder"]:
             raise InputError(f"network has {', '.join(networks)}; allowed: encoder, decoder")
         self.encoder, self.decoder = networks["encoder"], networks["decoder"]
+        check_least(1, latent=self.encoder.latent)
+        check_least(0, beta=beta)
         self.optimizer = optimizer
         self.image_shape = tuple(image_shape)
         self.likelihood = likelihood_named(likelihood, levels=levels, binarize=binarize, std=std)

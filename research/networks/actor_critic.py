@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from research.errors import check_least
+
 Outputs = tuple[Float[Array, "B P"], Float[Array, " B"]]
 
 
@@ -25,7 +27,8 @@ class ActorCritic(nn.Module):
 
     @nn.compact
     def __call__(self, observations: Float[Array, "B ..."]) -> Outputs:
-        """The policy's outputs and the values."""
+        """The policy's outputs and the values. Raises InputError: a width is less than 1."""
+        check_least(1, widths=min(self.widths, default=1))
         flat = observations.reshape(len(observations), -1)
         under_policy = perceptron(flat, self.widths, "shared" if self.shared else "policy")
         under_value = under_policy if self.shared else perceptron(flat, self.widths, "value")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from research.errors import check_least
 from research.networks.sides import smallest_sides
 from research.networks.unet import depth_to_space, space_to_depth
 
@@ -27,7 +28,11 @@ class ConvEncoder(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W C"]
     ) -> tuple[Float[Array, "B L"], Float[Array, "B L"]]:
-        """The mean and log std of images in [-1, 1]. Raises InputError as `smallest_sides` does."""
+        """The mean and log std of images in [-1, 1].
+
+        Raises InputError: a size is less than 1, or as `smallest_sides` does.
+        """
+        check_least(1, width=self.width, levels=self.levels)
         smallest_sides(images.shape[1:3], self.levels, fewer=FEWER)
         h = images
         for level in range(self.levels):
@@ -47,7 +52,8 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B L"]) -> Float[Array, "B H W C"]:
-        """Outputs of a likelihood. Raises InputError as `smallest_sides` does."""
+        """Outputs of a likelihood. Raises InputError as the encoder does."""
+        check_least(1, width=self.width, levels=self.levels)
         height, width = smallest_sides(self.image_shape[:2], self.levels, fewer=FEWER)
         channels = [self.image_shape[-1], *(self.width * 2**i for i in range(self.levels))]
         shape = (height, width, channels[-1])

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from research.errors import check_least
 from research.networks.sides import smallest_sides
 
 
@@ -24,8 +25,9 @@ class ConvNet(nn.Module):
     ) -> tuple[Float[Array, "B K"], Float[Array, "B D"]]:
         """Logits of the classes and the features under them, of images in [-1, 1].
 
-        Raises InputError as `smallest_sides` does.
+        Raises InputError: a size is less than 1, or as `smallest_sides` does.
         """
+        check_least(1, width=self.width, features=self.features)
         smallest_sides(images.shape[1:3], 2)
         h = images
         for level, factor in enumerate((1, 2, 4)):

@@ -29,9 +29,9 @@ class BatchNormGenerator(nn.Module):
     ) -> Float[Array, "B D"]:
         """Points, by the batch's own statistics in training and by the running ones otherwise.
 
-        Raises InputError: the width is less than 1.
+        Raises InputError: a size is less than 1.
         """
-        check_least(1, width=self.width)
+        check_least(1, width=self.width, layers=self.layers)
         h = z
         for layer in range(self.layers):
             h = nn.Dense(self.width, use_bias=False, kernel_init=NORMAL, name=f"hidden{layer}")(h)
@@ -52,7 +52,7 @@ class MaxoutDiscriminator(nn.Module):
     @nn.compact
     def __call__(self, points: Float[Array, "B D"], labels: Any = None) -> Float[Array, " B"]:
         """Logits of points, or of packs of points. Raises InputError: a size is less than 1."""
-        check_least(1, width=self.width, pieces=self.pieces)
+        check_least(1, width=self.width, layers=self.layers, pieces=self.pieces)
         h = points
         for layer in range(self.layers):
             linear = nn.Dense(self.pieces * self.width, kernel_init=NORMAL, name=f"maxout{layer}")

@@ -7,7 +7,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from research.errors import check_choice
+from research.errors import check_choice, check_least
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": nn.gelu,
@@ -30,7 +30,8 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B E"]:
-        """Raises InputError for an activation that isn't there."""
+        """Raises InputError for an activation that isn't there, or a width less than 1."""
+        check_least(1, hidden=min(self.hidden, default=1))
         activate = activation_named(self.activation)
         for layer, width in enumerate(self.hidden):
             x = activate(dense(width, name=f"hidden{layer}")(x))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from research.errors import InputError
+from research.errors import InputError, check_least
 from research.networks.actor_critic import dense, perceptron
 
 SEEN_AROUND = 5  # a stroke of the widest brush covers about as many pixels across
@@ -38,8 +38,10 @@ class Painter(nn.Module):
     def __call__(self, observations: Float[Array, "B *D"]) -> tuple[Strokes, Float[Array, " B"]]:
         """The policy's outputs, of K = `actions` - 2 numbers a brush, and the values.
 
-        Raises InputError: the observations are no canvas and target, (B, H, W, D).
+        Raises InputError: the width is less than 1, or the observations are no canvas and target,
+        (B, H, W, D).
         """
+        check_least(1, width=self.width)
         colours, brush = self.actions - 3, self.actions - 2
         if observations.ndim != 4 or observations.shape[-1] != 2 * colours + 1:
             raise InputError(

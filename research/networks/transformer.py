@@ -98,6 +98,9 @@ class Transformer(nn.Module):
     def setup(self) -> None:
         check_choice("positions", self.positions, POSITIONS)
         check_least(1, width=self.width, layers=self.layers, heads=self.heads)
+        for name in ("kv_heads", "head_size", "hidden"):
+            if (size := getattr(self, name)) is not None:
+                check_least(1, **{name: size})
         if self.heads % (self.kv_heads or self.heads):
             raise InputError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}")
         if not self.head_size and self.width < self.heads:

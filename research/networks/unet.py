@@ -58,8 +58,10 @@ class UNet(nn.Module):
         check_least(
             1,
             channels=self.channels,
+            blocks=self.blocks,
             head_channels=self.head_channels,
             patch_size=self.patch_size,
+            out_factor=self.out_factor,
             multipliers=min(self.multipliers, default=0),
         )
         out_channels = self.out_factor * x.shape[-1]

@@ -21,6 +21,7 @@ from research.networks.initial import initial
 from research.pretrained.families import FAMILIES, Family, Row
 
 Arrays = dict[str, np.ndarray]
+KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 
 
 def read(path: pathlib.Path, family: str, like: Any) -> Any:
@@ -132,8 +133,16 @@ def is_bare(found: Arrays, family: str) -> bool:
 
 
 def load(path: pathlib.Path) -> Arrays:
-    """The file's arrays by name. Raises InputError: there is no such file, or it is not whole."""
+    """The file's arrays by name.
+
+    Raises:
+      InputError: there is no such file, it is not whole, or has an array that is not of `KINDS`.
+    """
     try:
+        with safetensors.safe_open(path, "np") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.offset_keys()}
+        if strange := [f"{name} {kind}" for name, kind in kinds.items() if kind not in KINDS]:
+            raise InputError(f"{path} has {', '.join(strange)}; read are {', '.join(KINDS)}")
         arrays = safetensors.numpy.load_file(path)
     except OSError as error:
         raise InputError(f"cannot read the weights {path}: {error.strerror or error}") from error

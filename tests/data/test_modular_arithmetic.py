@@ -37,6 +37,7 @@ def test_a_draw_chooses_others():
     [
         ({"modulus": 9}, r"data\.modulus=9 is no prime"),
         ({"share": 1.0}, r"data\.share=1.0 leaves a split empty"),
+        ({"draw": -1}, r"data\.draw is -1; 0 is the least"),
         ({"modulo": 7}, r"data\.modulo is unknown"),
     ],
 )

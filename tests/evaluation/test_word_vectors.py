@@ -22,6 +22,7 @@ def test_analogies():
     vectors = np.concatenate([VECTORS, [[1, -1, 1], [1, 1, -1]]]).astype(np.float32)
     questions = np.array([[0, 1, 2], [1, 0, 3], [0, 2, 1]])
     assert word_vectors.answers(vectors, questions).tolist() == [3, 2, 3]
+    assert word_vectors.answers(vectors, questions[:0]).tolist() == []
 
 
 def test_the_words_of_the_question_are_no_answer():

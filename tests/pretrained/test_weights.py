@@ -1,5 +1,8 @@
 """Weights under Hugging Face's names: transformers' own logits, exact both ways, or an error."""
 
+import json
+import struct
+
 import jax
 import numpy as np
 import pytest
@@ -144,6 +147,10 @@ def test_other_files(path, tmp_path):
     save(path, arrays("gpt2"))
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"no whole \.safetensors file"):
+        weights.read(path, "gpt2", shapes("gpt2"))
+    header = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"12")
+    with pytest.raises(InputError, match="has a F8_E4M3; read are F64, F32"):
         weights.read(path, "gpt2", shapes("gpt2"))
     with pytest.raises(InputError, match="no family of weights 'gpt'; nearest: gpt2"):
         weights.read(path, "gpt", shapes("gpt2"))
