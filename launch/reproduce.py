@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
     if PAPER.value is None and not LIST.value:
         papers = sorted({claim.paper for claim in ledger.claims()})
         raise InputError(f"give --list, or --paper with one of {', '.join(papers)}")
-    chosen = choose(ledger.claims([PAPER.value] if PAPER.value else None), CLAIM.value)
+    chosen = choose(ledger.claims(None if PAPER.value is None else [PAPER.value]), CLAIM.value)
     if not LIST.value:
         for claim in chosen:
             try:

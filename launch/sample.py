@@ -104,10 +104,10 @@ def typed(name: str, text: str, hint: Any) -> Any:
         return text
     try:
         value = literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if type(value) is int and float in (hint, *get_args(hint)):
+            return float(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError):
         value = text
-    if type(value) is int and float in (hint, *get_args(hint)):
-        return float(value)
     for one in (value, (value,)):
         if fits(one, hint):
             return one

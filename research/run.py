@@ -73,7 +73,7 @@ def described(
     `earlier` tells what trained the steps up to each `until`, where others have begun.
 
     Raises:
-      InputError: `kept` was trained on other data, and isn't the last.
+      InputError: `kept` was trained on other data.
     """
     hashes = {
         f"{data.name}/{data.split}": data.fingerprint
@@ -83,14 +83,14 @@ def described(
     earlier: list[dict[str, Any]] = []
     if kept is not None and path.exists():
         before = read_json(path)
-        if kept == experiment.steps:
-            return before
         trained_on = f"{experiment.train_data.name}/{experiment.train_data.split}"
         if before["data_sha256"].get(trained_on) != hashes[trained_on]:
             raise InputError(
                 f"{workdir} was trained on other data than {trained_on} is now; "
-                "give it that data again, or choose another --workdir"
+                "give it that data again, move it away, or choose another --workdir"
             )
+        if kept == experiment.steps:
+            return before
         earlier = before.pop("earlier", [])
         if kept > (earlier[-1]["until"] if earlier else 0):
             origin = {name: value for name, value in before.items() if name in ORIGIN}

@@ -1,6 +1,7 @@
 """Language models: the next token by maximum likelihood, and text written on from a prompt."""
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -140,10 +141,11 @@ class LanguageModel(TextWriter, TextRanker):
     ) -> dict[str, Any]:
         """`texts`: the prompt (else the start of a document) written on, each to its end.
 
-        At most `new_tokens` are written. `strategy` is one of `decoding.STRATEGIES`, which says
-        what settings it takes and their defaults. `regex` must match, whole, what is added to the
-        prompt, a blank before it too; it ends with the context. Another text that fills the context
-        goes on from its second half, and `negative_prompt` and `prompt` then count no more.
+        Where rows are packed documents the prompt begins one, as they do. At most `new_tokens` are
+        written. `strategy` is one of `decoding.STRATEGIES`, which says what settings it takes and
+        their defaults. `regex` must match, whole, what is added to the prompt, a blank before it
+        too; it ends with the context. Another text that fills the context goes on from its second
+        half, and `negative_prompt` and `prompt` then count no more.
         """
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=new_tokens, strategy=strategy)
@@ -165,11 +167,13 @@ class LanguageModel(TextWriter, TextRanker):
     ) -> Iterator[str]:
         """The first text of `sample`, in pieces as it comes, the prompt first."""
         before = writing.context(self.tokenizer, prompt)
-        yield prompt
         options = {name: value for name, value in settings.items() if value is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=BLOCK, strategy=strategy)
         parts = self.written(state, rng, [prompt], **given, **options)
-        yield from writing.shown(parts, lambda row: writing.added(self.tokenizer, before, row))
+        first = next(parts)  # or an error, which no prompt should stand before
+        yield prompt
+        whole = itertools.chain([first], parts)
+        yield from writing.shown(whole, lambda row: writing.added(self.tokenizer, before, row))
 
     def written(
         self,
@@ -227,5 +231,9 @@ class LanguageModel(TextWriter, TextRanker):
             room, rng = self.length - kept, named(rng, "on")
 
     def ids(self, prompt: str) -> list[int]:
-        """The prompt's tokens; of an empty one the end token, after which documents start."""
-        return self.tokenizer.encode(prompt).tolist() or [self.tokenizer.end]
+        """The prompt's tokens, after the end token where a document starts.
+
+        So an empty one does, and each of a model of packed documents, whose rows begin so.
+        """
+        ids = self.tokenizer.encode(prompt).tolist()
+        return [self.tokenizer.end, *ids] if self.packed or not ids else ids

@@ -44,7 +44,8 @@ class MaskedLanguageModel(TextWriter):
 
     A batch is `tokens`, `positions` and `segments`, int32 (B, T + 1), of which the first T are
     read; segment 0 is padding. `network` is as `LanguageModel` has it, but sees both sides
-    (`causal=False`).
+    (`causal=False`; a causal one tells a token from what is before it and the mask, as the paper's
+    left-to-right model does, section 5.1).
     """
 
     def __init__(
@@ -54,16 +55,15 @@ class MaskedLanguageModel(TextWriter):
         optimizer: optax.GradientTransformation,
         tokenizer: Tokenizer,
         length: int,
+        packed: bool = False,
         share: float = 0.15,
     ):
         if not 0 < share <= 1:
             raise InputError(f"method.share is {share}; it must be in (0, 1]")
-        if getattr(network, "causal", False):
-            raise InputError("network.causal must be False: tokens are told from both sides")
         self.network = network
         self.optimizer = optimizer
         self.tokenizer, self.mask = tokenizer, tokenizer.mask
-        self.length = length
+        self.length, self.packed = length, packed
         self.chosen = chosen_of(length, share=share)
         self._surest = jax.jit(self.surest)
 
@@ -94,18 +94,18 @@ class MaskedLanguageModel(TextWriter):
         self, params: Params, batch: Batch, rng: Rng, *, train: bool
     ) -> tuple[Float[Array, "B M"], Float[Array, "B M"], Float[Array, "B M"]]:
         """Of each hidden token nats, 1 if it is told right, and 1 if it counts: else all are 0."""
-        tokens, positions, segments = (batch[name][:, : self.length] for name in FIELDS)
+        fields = {name: batch[name][:, : self.length] for name in FIELDS}
         masked = masking(
-            tokens,
-            segments > 0,
+            fields["tokens"],
+            self.may_be_hidden(fields),
             named(rng, "masking"),
             count=self.chosen,
             mask=self.mask,
             vocabulary=self.tokenizer.size,
         )
         rngs = {"dropout": named(rng, "dropout")} if train else None
-        fields = masked.seen_BxT, positions, segments
-        hidden_BxTxD = self.network.apply({"params": params}, *fields, train=train, rngs=rngs)
+        seen = masked.seen_BxT, fields["positions"], fields["segments"]
+        hidden_BxTxD = self.network.apply({"params": params}, *seen, train=train, rngs=rngs)
         hidden_BxMxD = jnp.take_along_axis(hidden_BxTxD, masked.places_BxM[..., None], axis=1)
         logits = self.network.apply({"params": params}, hidden_BxMxD, method="logits")
         nats = optax.softmax_cross_entropy_with_integer_labels(logits, masked.targets_BxM)
@@ -135,12 +135,19 @@ class MaskedLanguageModel(TextWriter):
             fields = text_likelihoods.framed([tokens.tolist()] * count, count, len(tokens))
         else:
             fields = {name: jnp.array(batch[name])[:count, : self.length] for name in FIELDS}
-            fields["tokens"] = self.hidden(rng, fields["tokens"], fields["segments"] > 0)
+            fields["tokens"] = self.hidden(rng, fields["tokens"], self.may_be_hidden(fields))
         filled = self.filled(averaged(state, "model"), fields)
         before, real = np.asarray(fields["tokens"]), np.asarray(fields["segments"]) > 0
         rows = zip(before, filled, real, strict=True)
         texts = [self.shown(row[is_real], new[is_real]) for row, new, is_real in rows]
         return {"texts": np.array(texts, object)}
+
+    def may_be_hidden(self, fields: Batch) -> Bool[Array, "B T"]:
+        """All but padding and the end token before a packed document, which its place tells."""
+        real_BxT = fields["segments"] > 0
+        if not self.packed:
+            return real_BxT
+        return real_BxT & ~((fields["positions"] == 0) & (fields["tokens"] == self.tokenizer.end))
 
     def hidden(self, rng: Rng, tokens_BxT: Array, real_BxT: Array) -> Array:
         """Rows with a mask for as many of their real tokens as training chooses."""
@@ -168,10 +175,12 @@ class MaskedLanguageModel(TextWriter):
         return rows_BxT.at[row_B, place_B].set(jnp.where(more_B, told_B, rows_BxT[row_B, place_B]))
 
     def framed(self, prompt: str) -> np.ndarray:
-        """The prompt's tokens, a mask for each `<mask>`."""
+        """The prompt's tokens, a mask for each `<mask>`, after the end token as packed rows are."""
         parts = [self.tokenizer.encode(part) for part in prompt.split(MASK)]
         mask = np.array([self.mask], np.int32)
-        tokens = np.concatenate([parts[0], *(x for part in parts[1:] for x in (mask, part))])
+        start = np.array([self.tokenizer.end] if self.packed else [], np.int32)
+        rest = (x for part in parts[1:] for x in (mask, part))
+        tokens = np.concatenate([start, parts[0], *rest])
         if len(parts) == 1:
             raise InputError(f"the prompt has no {MASK}, for which a token is to be told")
         if len(tokens) > self.length:

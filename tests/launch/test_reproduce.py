@@ -31,6 +31,7 @@ def test_the_list_has_every_claim():
     [
         (["--paper=ddmp"], "no paper 'ddmp'; nearest: ddpm"),
         (["--paper=ddim", "--claim=ddim.few_step"], "no claim 'ddim.few_step'; nearest: ddim.few"),
+        (["--paper="], "no paper ''; allowed: attention_is_all_you_need, bert"),
         (["--list", "--seeds=9"], "--list takes no --seeds"),
         (["--write_table", "--paper=ddim", "--json"], "--write_table takes no --paper, --json"),
         ([], "give --list, or --paper with one of attention_is_all_you_need, bert"),

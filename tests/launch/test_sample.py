@@ -57,6 +57,7 @@ def test_what_may_be_none_is_set_to_none():
         ("--labels='a','b'", r"--labels='a','b' has the wrong type"),
         ("--labels=one", r"--labels=one has the wrong type"),
         ("--guidance=None", "--guidance=None has the wrong type; it takes float"),
+        (f"--guidance={10**400}", "--guidance=1000*0 has the wrong type; it takes float"),
         ("--state=3", r"takes no --state=3"),
         ("--batch=3", r"takes no --batch=3"),
         ("steps=3", r"'steps=3' is no --name=value"),

@@ -18,7 +18,6 @@ BAD = [
     ("edm.py:digits", {"network.num_classes": 0}, "network has num_classes=0 and the method 10"),
     ("gan.py:digits", {"method.num_classes": 3}, "num_classes=10 and the method 3: leave both to"),
     ("gpt.py:shakespeare_char", {"network.causal": False}, "network.causal must be True"),
-    ("bert.py:shakespeare", {"network.causal": True}, "network.causal must be False"),
     ("mdlm.py:shakespeare_char", {"network.causal": True}, "network.causal must be False"),
     ("classifier.py:digits", {"network.num_classes": 9}, "9 logits for the data's 10 classes"),
     ("classifier.py:digits", {"method.num_classes": 0}, "learns labels, and the data has none"),

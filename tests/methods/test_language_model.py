@@ -109,7 +109,7 @@ def test_a_text_is_the_same_while_its_cache_grows(monkeypatch):
 
 
 def test_only_predictions_within_a_document_count():
-    """Against logits by hand: padding, and the first token of a document, weigh nothing."""
+    """Against logits by hand: padding, and the first token of a segment, weigh nothing."""
     model = method(packed=True)
     tokens = jax.random.randint(jax.random.key(1), (2, 17), 0, TOKENIZER.size)
     segments = jnp.array([[1] * 6 + [2] * 8 + [0] * 3, [1] * 17])
@@ -162,6 +162,35 @@ def test_an_empty_prompt_starts_a_document(learned):
     beams = dict(strategy="beam", beams=2, prompt="whether ")
     (text,) = model.sample(state, jax.random.key(0), count=1, new_tokens=5, **beams)["texts"]
     assert text == "whether 'tis "
+
+
+def test_a_prompt_begins_a_document_where_rows_do():
+    """Against logits by hand, after the end token."""
+    model = method(packed=True)
+    first = TOKENIZER.encode("to be").tolist()
+    row = jnp.array([[TOKENIZER.end, *first]])
+    batch = {
+        "tokens": row,
+        "positions": jnp.arange(row.size)[None],
+        "segments": jnp.ones_like(row),
+    }
+    state = model.init(jax.random.key(0), batch)
+    nats = -jax.nn.log_softmax(model.logits(state.params["model"], batch)[0])
+    picked = np.take_along_axis(np.asarray(nats), np.array(first)[:, None], axis=1)[:, 0]
+    found = model.log_likelihoods(state, [("to", " be"), ("", "to be")])
+    np.testing.assert_allclose(found, [-picked[2:].sum(), -picked.sum()], rtol=1e-5)
+    beams = dict(strategy="beam", beams=1, new_tokens=1, prompt="to be")
+    (text,) = model.sample(state, jax.random.key(0), count=1, **beams)["texts"]
+    longer = {name: jnp.pad(x, ((0, 0), (0, 1))) for name, x in batch.items()}
+    logits = model.logits(state.params["model"], longer)
+    assert text == "to be" + TOKENIZER.decode([int(jnp.argmax(logits[0, -1]))])
+
+
+def test_what_can_not_be_written_is_told_before_the_prompt_is_shown(learned):
+    model, state = learned
+    shown = model.stream(state, jax.random.key(0), prompt="to be", strategy="nope")
+    with pytest.raises(InputError, match="no strategy 'nope'"):
+        next(shown)
 
 
 def test_a_regular_expression_holds(learned):

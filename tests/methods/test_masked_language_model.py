@@ -20,13 +20,14 @@ TOKENIZER = tokenizers.train("char", [TEXT])
 SIZE, MASK = TOKENIZER.size, TOKENIZER.mask
 
 
-def method(*, length=16, share=0.15, **network):
+def method(*, length=16, share=0.15, packed=False, **network):
     sizes = dict(vocabulary=SIZE, length=length, width=32, layers=2, heads=2, causal=False)
     return MaskedLanguageModel(
         network=Transformer(**(sizes | network)),
         optimizer=optax.adam(3e-3),
         tokenizer=TOKENIZER,
         length=length,
+        packed=packed,
         share=share,
     )
 
@@ -182,6 +183,27 @@ def test_of_packed_rows_only_real_tokens_are_hidden_and_each_reads_its_own_segme
         alone["tokens"] = jnp.asarray(masked[:, part])
         found = model.filled(state.params["model"], alone)
         np.testing.assert_array_equal(told[:, part], found)
+
+
+def test_the_end_before_a_packed_document_is_seen():
+    """In training and under a prompt; that after one is hidden as any token is."""
+    end = TOKENIZER.end
+    text = TOKENIZER.document("to be").tolist()
+    row = jnp.array([[end, *text, end, *text, 0, 0]])
+    segments = jnp.array([[1] * 7 + [2] * 7 + [0] * 2])
+    positions = jnp.array([[*range(7), *range(7), 0, 0]])
+    fields = {"tokens": row, "segments": segments, "positions": positions}
+    model = method(packed=True, share=1.0)
+    expected = [[False, *[True] * 6] * 2 + [False] * 2]
+    np.testing.assert_array_equal(model.may_be_hidden(fields), expected)
+    hidden = model.hidden(jax.random.key(0), row, model.may_be_hidden(fields))
+    np.testing.assert_array_equal(hidden == MASK, expected)
+    state = model.init(jax.random.key(0), fields)
+    batch = {name: jnp.pad(x, ((0, 0), (0, 1))) for name, x in fields.items()}
+    assert model.evaluate(state, batch, jax.random.key(0))["weight"] == 12
+    assert model.framed("<mask>o").tolist() == [end, MASK, *TOKENIZER.encode("o")]
+    (told,) = model.sample(state, jax.random.key(0), count=1, prompt="<mask>o")["texts"]
+    assert told.startswith("[") and told.endswith("]o")
 
 
 def test_bad_input():

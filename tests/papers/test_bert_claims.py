@@ -5,6 +5,7 @@ import pytest
 
 from papers import ledger
 from papers.bert import claims as paper
+from research.experiment import build
 from research.methods import masked_language_model as method
 
 ALL = {claim.id.split(".")[1]: claim for claim in paper.CLAIMS}
@@ -38,6 +39,10 @@ def test_chosen_tokens_lie_anywhere_and_others_stay(monkeypatch):
     measured = paper.measure_masking(0)
     assert measured["place_error"] > 0.8 and measured["changed_elsewhere"] > 0
     assert not holds(measured)
+
+
+def test_a_network_of_the_left_side_alone_can_be_trained():
+    build(paper.config(causal=True)).check()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.sampling.language_models import (
     logits_after,
     parameters,
     sequences,
+    softmax,
 )
 
 PARAMS = parameters(0)
@@ -93,6 +94,14 @@ def test_greedy_takes_the_likeliest_after_prompts_of_any_length():
     ):
         assert tokens.tolist() == greedy_text(prompt, 8, lambda text: logits_after(PARAMS, text))
         np.testing.assert_allclose(log_probs, log_prob(PARAMS, prompt, tokens), atol=1e-5)
+
+
+def test_no_penalty_is_on_the_end():
+    """As an empty prompt is one, texts without a prompt would be longer than others."""
+    end = PROMPT[0]
+    found = drawn("temperature", count=1, repetition_penalty=3.0, end=end)
+    exact = softmax(penalised(logits_after(PARAMS, PROMPT), PROMPT[1:], 3.0))
+    check_frequencies(index(found.tokens_BxN), exact)
 
 
 def test_greedy_with_a_penalty():

@@ -45,7 +45,7 @@ BAD = {
     "min_p must be from 0 to 1": dict(strategy="min_p", min_p=-1.0),
     "temperature must be 0, or from 1e-30": dict(temperature=-1.0),
     "repetition_penalty is 0.0; it must be above 0": dict(repetition_penalty=0.0),
-    "guidance needs negative_prompts": dict(guidance=2.0),
+    "guidance needs a negative prompt": dict(guidance=2.0),
     "there are 2 negative prompts for 1 prompts": dict(negative_prompts=[[1], [2]]),
     "negative prompt 0 is empty": dict(negative_prompts=[[]]),
     "negative prompt 1 has token 7; the model's are 0 to 4": dict(

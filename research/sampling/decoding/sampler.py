@@ -103,7 +103,9 @@ def advance(
         cache, now = carry
         logits = now.logits_BxV
         if now.seen_BxV is not None:
-            logits = penalised(logits, now.seen_BxV, settings.repetition_penalty)
+            # An end ends the text and repeats nothing, though an empty prompt is one.
+            repeats_BxV = now.seen_BxV & (jnp.arange(decoder.vocabulary) != end)
+            logits = penalised(logits, repeats_BxV, settings.repetition_penalty)
         if constraint is not None and now.states_B is not None:
             allowed_BxV = allowed(constraint, now.states_B, new_tokens - now.step - 1)
             # After its end token a row has none: whatever is drawn there is not kept.

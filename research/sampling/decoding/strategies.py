@@ -80,7 +80,7 @@ def sampled(
         pairs = zip(prompts, negative_prompts, strict=True)
         prompts = [prompt for pair in pairs for prompt in pair]
     elif guidance is not None:
-        raise InputError("guidance needs negative_prompts, one for each prompt")
+        raise InputError("guidance needs a negative prompt for each prompt")
 
     settings = sampler.Settings(filters, float(repetition_penalty), guidance)
     read, whole = padded(decoder, prompts, new_tokens)
