@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import Experiment, build
-from research.run import metrics_on_test, plain, run
+from research.run import check_data, metrics_on_test, plain, run
+from research.training.manifest import read_json
 from research.training.state import TrainState
 
 RUNS = pathlib.Path("runs/papers")
@@ -52,10 +53,13 @@ def trained(made: ConfigDict, name: str) -> tuple[Experiment, TrainState]:
     """The model of a config trained, or resumed, or read back, in its `folder`.
 
     Raises:
-      InputError: training was stopped before its last step; the same command goes on.
+      InputError: training was stopped before its last step, and the same command goes on; or it was
+        of other data.
     """
     workdir = folder(made, name)
     state = run(made, workdir)
     if int(state.step) < made.steps:
         raise InputError(f"{workdir} stopped at step {int(state.step)}; the same command goes on")
-    return build(made, files=workdir), state
+    experiment = build(made, files=workdir)
+    check_data(experiment, read_json(workdir / "manifest.json"), workdir)
+    return experiment, state

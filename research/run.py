@@ -73,7 +73,7 @@ def described(
     `earlier` tells what trained the steps up to each `until`, where others have begun.
 
     Raises:
-      InputError: `kept` was trained on other data.
+      InputError: `kept` was trained on other data, and isn't the last.
     """
     hashes = {
         f"{data.name}/{data.split}": data.fingerprint
@@ -83,20 +83,25 @@ def described(
     earlier: list[dict[str, Any]] = []
     if kept is not None and path.exists():
         before = read_json(path)
-        trained_on = f"{experiment.train_data.name}/{experiment.train_data.split}"
-        if before["data_sha256"].get(trained_on) != hashes[trained_on]:
-            raise InputError(
-                f"{workdir} was trained on other data than {trained_on} is now; "
-                "give it that data again, move it away, or choose another --workdir"
-            )
         if kept == experiment.steps:
             return before
+        check_data(experiment, before, workdir)
         earlier = before.pop("earlier", [])
         if kept > (earlier[-1]["until"] if earlier else 0):
             origin = {name: value for name, value in before.items() if name in ORIGIN}
             earlier.append({"until": kept, **origin})
     now = manifest(config=plain(config), seed=experiment.seed, data_hashes=hashes)
     return {**now, "earlier": earlier} if earlier else now
+
+
+def check_data(experiment: Experiment, told: Mapping[str, Any], workdir: pathlib.Path) -> None:
+    """Raises InputError where by the manifest `told` the run is of other data than there is."""
+    data = experiment.train_data
+    if told["data_sha256"].get(f"{data.name}/{data.split}") != data.fingerprint:
+        raise InputError(
+            f"{workdir} was trained on other data than {data.name}/{data.split} is now; "
+            "give it that data again, move it away, or choose another --workdir"
+        )
 
 
 def train_watched(

@@ -1,7 +1,10 @@
 """Models that claims share are read back as they were trained."""
 
+import pytest
+
 from papers import trained
 from research.data import tokenizers
+from research.errors import InputError
 
 
 def test_a_kept_model_is_measured_with_the_tokenizer_it_was_trained_with(tmp_path, monkeypatch):
@@ -23,3 +26,7 @@ def test_a_kept_model_is_measured_with_the_tokenizer_it_was_trained_with(tmp_pat
     after, _ = trained.trained(made, "toy")
     assert after.train_data.fingerprint == before.train_data.fingerprint
     assert after.train_data.tokenizer.fingerprint == before.train_data.tokenizer.fingerprint
+    for path in texts.iterdir():
+        path.write_text("baab " * 40)
+    with pytest.raises(InputError, match=r"toy-\w+ was trained on other data than .*/train is now"):
+        trained.trained(made, "toy")
