@@ -96,7 +96,7 @@ def quoted(mixture: str, packings: Sequence[int]) -> str:
 def claim(
     id: str, *, mixture: str, packings: Sequence[int], epochs: int, seeds: int, **rest: Any
 ) -> Claim:
-    schedule = {"mixture": mixture, "packings": packings, "epochs": epochs}
+    schedule: dict[str, Any] = {"mixture": mixture, "packings": packings, "epochs": epochs}
     rows = [row_name(packing) for packing in packings]
     return Claim(
         id=id,
@@ -106,7 +106,7 @@ def claim(
         protocol=f"The authors' code: {epochs} epochs of {EXAMPLES // BATCH} steps (theirs 400), "
         f"batches of {BATCH} packs, {SAMPLES} samples after every epoch; the last epoch's scores, "
         "_mean those of all epochs.",
-        measure=functools.partial(measure, **schedule, seeds=seeds),  # type: ignore[arg-type]
+        measure=functools.partial(measure, **schedule, seeds=seeds),
         seeds=seeds,
         ours=[f"{row}_{score}" for row in rows for score in SCORES]
         + [f"{row}_modes_mean" for row in rows],

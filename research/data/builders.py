@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from research.data import sources
 
 
-class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # untyped
     """Scikit-learn's 1,797 grey 8x8 digits, values 0..16: 1,437 to train, 360 to test.
 
     The split is fixed and stratified by label. Source: Alpaydin and Kaynak, "Optical recognition
@@ -38,7 +38,7 @@ class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
         raise NotImplementedError("the splits bring their own generators")
 
 
-class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # untyped
     """MNIST, 28x28 grey: 60,000 to train and 10,000 to test, from a pinned package.
 
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998.
@@ -64,7 +64,7 @@ class Mnist(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: i
         raise NotImplementedError("the splits bring their own generators")
 
 
-class Emoji(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class Emoji(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]  # untyped
     """Twitter's emoji on white, 16x16 in colour, with their category: one in five to test.
 
     The 64x64 images of a pinned package, each pixel the mean of a 4x4 patch; skin tones are left

@@ -72,7 +72,7 @@ class SpanExtractor(FineTunedEncoder):
         }
         return {"loss": {"uniform": float(np.mean(np.log(sizes_N)))}, **answers}
 
-    def sample(  # type: ignore[override]
+    def sample(  # type: ignore[override]  # only after examples
         self, state: TrainState, rng: Rng, *, count: int, batch: Batch
     ) -> dict[str, Any]:
         """Of `count` unseen examples `texts`: question, text, what was extracted, what is right."""

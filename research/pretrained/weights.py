@@ -141,9 +141,9 @@ def load(path: pathlib.Path) -> Arrays:
     try:
         with safetensors.safe_open(path, "np") as file:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.offset_keys()}
-        if strange := [f"{name} {kind}" for name, kind in kinds.items() if kind not in KINDS]:
-            raise InputError(f"{path} has {', '.join(strange)}; read are {', '.join(KINDS)}")
-        arrays = safetensors.numpy.load_file(path)
+            if strange := [f"{name} {kind}" for name, kind in kinds.items() if kind not in KINDS]:
+                raise InputError(f"{path} has {', '.join(strange)}; read are {', '.join(KINDS)}")
+            arrays = {name: file.get_tensor(name) for name in kinds}
     except OSError as error:
         raise InputError(f"cannot read the weights {path}: {error.strerror or error}") from error
     except safetensors.SafetensorError as error:
