@@ -117,6 +117,7 @@ def debug(config: ConfigDict) -> ConfigDict:
     config.update(steps=2)
     config.data.batch_size = 8
     config.network.update(channels=8, head_channels=4, multipliers=(1, 1), blocks=1)
+    config.network.attention_resolutions = config.network.attention_resolutions[:1]
     config.checkpoint.every_steps = 1
     config.log.every_steps = 1
     config.sample.update(count=8, steps=4)

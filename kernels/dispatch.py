@@ -24,8 +24,9 @@ BY_PLATFORM = {
 # What runs on one platform alone, or on one chip of it (kernels/targets.py), or in an interpreter.
 MADE_FOR = {"mosaic_tpu": "tpu", "mosaic_gpu": "gpu-sm90", "triton": "gpu"}
 
-# What launches a backend's kernels where JAX alone does not.
-PACKAGES = {"triton": "jax_triton"}
+# What launches a backend's kernels where JAX alone does not: attention's backward pass on Hopper is
+# Triton's.
+PACKAGES = {"triton": "jax_triton", "mosaic_gpu": "jax_triton"}
 
 
 def choose(

@@ -189,8 +189,9 @@ def check_tuples(where: str, value: Any, *hints: Any) -> None:
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is of an annotated type; integers are floats too."""
-    # Of a list beartype looks at one element, drawn by chance.
-    lists = [(element,) for element in value] if isinstance(value, tuple | list) else []
+    # Of a list beartype looks at one element, drawn by chance: each stands for all once.
+    is_list = isinstance(value, tuple | list)
+    lists = [type(value)([element] * len(value)) for element in value] if is_list else []
     return all(is_bearable(part, hint, conf=INTEGERS_ARE_FLOATS) for part in (value, *lists))
 
 

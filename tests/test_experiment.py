@@ -87,6 +87,7 @@ def test_what_is_unknown_is_answered_with_the_nearest(section, key, value, messa
         ("optimizer.rates", [("^x",)], r"rates has \('\^x',\); it takes a list of \(str, float\)"),
         ("optimizer.drops", [(9, "x")], r"drops has \(9, 'x'\); it takes a list of \(int, float\)"),
         ("environment", 3, "environment is 3; it takes a section"),
+        ("network.widths", (8, "a"), r"network.widths is \(8, 'a'\); it takes Sequence\[int\]"),
         ("lora", 3, "lora is 3; it takes a section"),
         ("shardings", [], "config.shardings is unknown; nearest: sharding"),
         ("steps_per_executions", 2, "config.steps_per_executions is unknown; nearest: steps_per_e"),
@@ -183,6 +184,15 @@ def test_another_strategy_of_writing_is_not_given_the_configs_settings():
     assert writer.sample_options(strategy="beam", length_penalty=1.0)["beams"] == 3
     greedy = writer.sample_options(strategy="greedy", count=1)
     assert greedy == {"count": 1, "new_tokens": 8, "strategy": "greedy"}
+
+
+def test_the_datas_own_shape_may_be_stated():
+    config = load_config("configs/ddpm.py:digits_debug")
+    config.method.image_shape = (8, 8, 1)
+    assert build(config).method.image_shape == (8, 8, 1)
+    config.method.image_shape = (8, 8)
+    with pytest.raises(InputError, match=r"is \(8, 8\); it takes tuple\[int, int, int\]"):
+        build(config)
 
 
 def test_a_small_set_is_kept_on_the_devices_by_several_steps_at_once(monkeypatch):

@@ -142,10 +142,7 @@ def checked(
     """The arguments of `attention` as its backends take them; ValueError names what doesn't fit."""
     check_shapes(q, k, v)
     (batch, queries, heads, size), keys = q.shape, k.shape[1]
-    if scale is None:
-        scale = 1 / math.sqrt(size)
-    if softcap is not None and not 0 < softcap < math.inf:
-        raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
+    scale, softcap = scaling(scale, softcap, size)
     if bias is not None:
         if bias.dtype.name not in DTYPES:
             raise ValueError(f"bias must be of {', '.join(DTYPES)}, got {bias.dtype}")
@@ -155,9 +152,24 @@ def checked(
             raise ValueError(f"bias must broadcast to (B, H, T, S) = {full}, got {bias.shape}")
     # What reaches beyond all keys is no limit, and may be more than an int32 holds.
     reach = max(queries, keys)
-    left, right = (None if n is None or n >= reach else n for n in band(causal, window))
+    left, right = (None if n is None or n >= reach else int(n) for n in band(causal, window))
     q_segments, k_segments = segments(segment_ids, (batch, queries), (batch, keys))
     return Arrays(q, k, v, bias, q_segments, k_segments), Settings(scale, softcap, left, right)
+
+
+def scaling(scale: float | None, softcap: float | None, size: int) -> tuple[float, float | None]:
+    """`scale`, 1 / sqrt(size) unless given, and `softcap`: Python's floats, which compilers take.
+
+    Raises:
+      ValueError: one isn't finite, or softcap isn't positive.
+    """
+    scale = 1 / math.sqrt(size) if scale is None else float(scale)
+    if not math.isfinite(scale):
+        raise ValueError(f"scale must be finite, or None, got {scale}")
+    softcap = None if softcap is None else float(softcap)
+    if softcap is not None and not 0 < softcap < math.inf:
+        raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
+    return scale, softcap
 
 
 def check_shapes(q: jax.Array, k: jax.Array, v: jax.Array) -> None:

@@ -173,4 +173,4 @@ def checked(
 def positive(epsilon: float) -> float:
     if not epsilon > 0:
         raise ValueError(f"epsilon must be positive, got {epsilon}")
-    return epsilon
+    return float(epsilon)

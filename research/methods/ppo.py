@@ -50,6 +50,13 @@ class PPO(Method):
         reward_scale: float = 1.0,
     ):
         check_least(1, rollout_steps=rollout_steps, epochs=epochs, minibatches=minibatches)
+        check_least(0, kl_weight=kl_weight, value_weight=value_weight)
+        for name, value in {"discount": discount, "decay": decay}.items():
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} is {value}; it must be in [0, 1]")
+        for name, limit in {"clip": clip, "kl_target": kl_target}.items():
+            if limit is not None and not limit > 0:
+                raise InputError(f"{name} is {limit}; it must be above 0, or None")
         if kl_target is not None and not kl_weight:
             raise InputError(
                 f"kl_target={kl_target} adapts kl_weight by factors of 2: it must start above 0"

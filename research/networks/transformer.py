@@ -98,13 +98,18 @@ class Transformer(nn.Module):
     def setup(self) -> None:
         check_choice("positions", self.positions, POSITIONS)
         check_least(1, width=self.width, layers=self.layers, heads=self.heads)
+        check_least(0, types=self.types)
         for name in ("kv_heads", "head_size", "hidden"):
             if (size := getattr(self, name)) is not None:
                 check_least(1, **{name: size})
         if self.heads % (self.kv_heads or self.heads):
             raise InputError(f"kv_heads={self.kv_heads} does not divide heads={self.heads}")
-        if not self.head_size and self.width < self.heads:
-            raise InputError(f"width={self.width} has no channel for each of {self.heads} heads")
+        if not self.head_size and self.width % self.heads:
+            raise InputError(
+                f"width={self.width} is not divided by heads={self.heads}: set head_size"
+            )
+        if not self.norm_epsilon > 0:
+            raise InputError(f"norm_epsilon is {self.norm_epsilon}; it must be above 0")
         if self.tied and self.outputs not in (None, self.vocabulary):
             raise InputError(
                 f"network.tied takes the tokens' embeddings for logits: {self.outputs} outputs "

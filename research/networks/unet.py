@@ -32,7 +32,7 @@ class UNet(nn.Module):
     channels: int = 32
     multipliers: Sequence[int] = (1, 2, 2)
     blocks: int = 2
-    attention_resolutions: Sequence[int] = (4,)
+    attention_resolutions: Sequence[int] = ()
     head_channels: int = 32
     dropout: float = 0.0
     num_classes: int = 0
@@ -53,11 +53,12 @@ class UNet(nn.Module):
         """Outputs (B, H, W, out_factor * C); `labels=None` means the null label.
 
         Training draws dropout from the rng stream `dropout`. Raises InputError when a size is
-        less than 1, or a side can't be divided by the patch or halved at every level.
+        less than 1, a side can't be divided by the patch or halved at every level, or attention is
+        asked for at a height that no level has.
         """
+        check_least(2, channels=self.channels)  # a sine and a cosine of the time
         check_least(
             1,
-            channels=self.channels,
             blocks=self.blocks,
             head_channels=self.head_channels,
             patch_size=self.patch_size,
@@ -66,6 +67,7 @@ class UNet(nn.Module):
         )
         out_channels = self.out_factor * x.shape[-1]
         check_sides(x.shape[1:3], self.patch_size, len(self.multipliers))
+        check_attention(self.attention_resolutions, x.shape[1] // self.patch_size, self.multipliers)
         embedding = self.embed(t, labels)
         h = space_to_depth(x.astype(self.dtype), self.patch_size)
         h = conv(self.channels, self.dtype, name="stem")(h)
@@ -237,3 +239,12 @@ def check_sides(sides: Sequence[int], patch_size: int, levels: int) -> None:
                 f"UNet: an image side of {side} isn't divisible by {factor} "
                 f"(patch_size {patch_size}, halved {levels - 1} times)"
             )
+
+
+def check_attention(asked: Sequence[int], height: int, levels: Sequence[int]) -> None:
+    """Raises InputError unless each height `asked` for is a level's; `height` is the first's."""
+    heights = [height // 2**level for level in range(len(levels))]
+    for one in asked:
+        if one not in heights:
+            known = ", ".join(map(str, heights))
+            raise InputError(f"attention_resolutions has {one}; the levels' heights are {known}")

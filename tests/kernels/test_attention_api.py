@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kernels.attention import attention
+from kernels.attention.api import checked
 from tests.kernels.attention_suite import AttentionSuite, arrays
 
 
@@ -41,6 +42,26 @@ def test_softcap_is_gemmas():
     np.testing.assert_allclose(ours, truth, atol=2e-6)
 
 
+@pytest.mark.parametrize("number", [np.float32, jnp.float32])
+def test_numbers_of_arrays_are_settings_too(number):
+    """Compilers take Python's alone, and gradients none that can't be hashed."""
+    given = arrays(heads=4, key_heads=2)
+
+    def total(q, **settings):
+        return attention(q, *given[1:], window=np.int64(3), **settings).sum()
+
+    ours = jax.grad(total)(given[0], scale=number(0.25), softcap=number(2))
+    np.testing.assert_array_equal(ours, jax.grad(total)(given[0], scale=0.25, softcap=2.0))
+    _, settings = checked(
+        *given, False, (np.int64(3), None), None, None, softcap=number(2), scale=number(0.25)
+    )
+    assert [type(n) for n in (settings.scale, settings.softcap, settings.left)] == [
+        float,
+        float,
+        int,
+    ]
+
+
 Q, K, V = (jnp.zeros((2, 8, 4, 64)), jnp.zeros((2, 6, 2, 64)), jnp.zeros((2, 6, 2, 64)))
 BAD = {
     "q must have 4 axes": dict(q=Q[0]),
@@ -55,6 +76,7 @@ BAD = {
     "or a pair (before, after) of such, got (1, 2, 3)": dict(window=(1, 2, 3)),
     "softcap must be positive": dict(softcap=0.0),
     "softcap must be positive and finite": dict(softcap=float("inf")),
+    "scale must be finite, or None, got nan": dict(scale=float("nan")),
     "bias must be of float32, bfloat16, float16, got bool": dict(bias=jnp.ones((8, 6), bool)),
     "bias must broadcast to (B, H, T, S) = (2, 4, 8, 6)": dict(bias=jnp.zeros((5, 6))),
     "segment_ids must be integers (2, 8) and (2, 6)": dict(segment_ids=jnp.zeros((2, 8), int)),

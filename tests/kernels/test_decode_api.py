@@ -4,9 +4,10 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from kernels.attention.decode import decode_attention, paged_decode_attention
+from kernels.attention.decode import decode_attention, paged_decode_attention, xla
 from kernels.attention.decode.shapes import CASES
 from tests.kernels.decode_suite import DecodeSuite
 
@@ -27,6 +28,7 @@ BAD = {
     "window must be an integer from 0 on or None": dict(window=1.5),
     "softcap must be positive": dict(softcap=-1.0),
     "softcap must be positive and finite": dict(softcap=float("inf")),
+    "scale must be finite, or None, got inf": dict(scale=float("inf")),
 }
 
 
@@ -36,6 +38,19 @@ def test_bad_arguments_are_named(message):
     arrays = [given.pop(name) for name in ("q", "k", "v", "lengths")]
     with pytest.raises(ValueError, match=re.escape(message)):
         decode_attention(*arrays, **given)
+
+
+def test_numbers_of_arrays_are_settings_too(monkeypatch):
+    """Compilers take Python's alone."""
+    q, k = (jax.random.normal(jax.random.key(0), array.shape) for array in (Q, K))
+    lengths, made = jnp.array([3, 8]), []
+    monkeypatch.setattr(xla, "refuses", lambda _, settings: made.append(settings))
+    numbers = dict(window=np.int64(2), scale=np.float32(0.25), softcap=jnp.float32(2))
+    ours = decode_attention(q, k, k, lengths, **numbers, implementation="xla")
+    plain = dict(window=2, scale=0.25, softcap=2.0)
+    theirs = decode_attention(q, k, k, lengths, **plain, implementation="xla")
+    np.testing.assert_array_equal(ours, theirs)
+    assert repr(made[0]) == repr(made[1])
 
 
 def test_a_bad_page_table_is_named():

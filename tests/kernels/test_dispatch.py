@@ -58,6 +58,12 @@ def test_a_backend_whose_package_is_missing_is_passed_over(package, monkeypatch)
         assert name_of(choose(package, BACKENDS, "auto", 1)) == "triton"
 
 
+def test_hoppers_attention_needs_what_its_gradient_does(package, monkeypatch):
+    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda _: None)
+    with entered(Machine("gpu", TARGETS["gpu-sm90"])):
+        assert name_of(choose(package, BACKENDS, "auto", 1)) == "xla"
+
+
 def test_what_refuses_is_passed_over(package):
     with compiled_for("tpu-v5e"):
         assert name_of(choose(package, BACKENDS, "auto", 5)) == "xla"

@@ -217,7 +217,7 @@ BAD = {
     "layers is 0; 1 is the least": dict(layers=0),
     "layers is -1; 1 is the least": dict(layers=-1),
     "kv_heads=3 does not divide heads=": dict(kv_heads=3),
-    "width=1 has no channel for each of": dict(width=1),
+    "width=1 is not divided by heads=": dict(width=1),
     "20 outputs need tied=False": dict(outputs=20, tied=True),
     "1 buckets of exact distances must be 1 at least": dict(
         positions="relative", relative_buckets=2, relative_furthest=1

@@ -8,7 +8,13 @@ import pytest
 from research.errors import InputError
 from research.networks.unet import UNet, depth_to_space, sinusoidal, space_to_depth
 
-TINY = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "head_channels": 8}
+TINY = {
+    "channels": 8,
+    "multipliers": (1, 2),
+    "blocks": 1,
+    "attention_resolutions": (4,),
+    "head_channels": 8,
+}
 FLAT = TINY | {"multipliers": (1,), "attention_resolutions": ()}
 
 
@@ -34,7 +40,7 @@ def test_output_has_the_shape_of_the_image(side, multipliers, patch_size):
 
 @pytest.mark.parametrize(("side", "patch_size"), [(14, 1), (9, 3)])
 def test_a_side_that_cannot_be_halved_is_named(side, patch_size):
-    network = UNet(**TINY | {"multipliers": (1, 1, 1), "patch_size": patch_size})
+    network = UNet(**FLAT | {"multipliers": (1, 1, 1), "patch_size": patch_size})
     with pytest.raises(InputError, match=f"side of {side} "):
         network.init(jax.random.key(0), jnp.zeros((1, side, side, 1)), jnp.zeros(1))
 
@@ -46,11 +52,25 @@ def test_channels_that_heads_do_not_divide_are_named(channels):
         network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
 
 
+@pytest.mark.parametrize(("patch_size", "heights"), [(1, "8, 4"), (2, "4, 2")])
+def test_attention_at_a_height_that_no_level_has_is_named(patch_size, heights):
+    network = UNet(**TINY | {"attention_resolutions": (4, 7), "patch_size": patch_size})
+    with pytest.raises(InputError, match=f"has 7; the levels' heights are {heights}"):
+        network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
+
+
+def test_one_channel_would_not_know_the_time():
+    with pytest.raises(InputError, match="channels is 1; 2 is the least"):
+        UNet(**TINY | {"channels": 1}).init(
+            jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1)
+        )
+
+
 @pytest.mark.parametrize(
     "size", [{"channels": 0}, {"head_channels": 0}, {"patch_size": 0}, {"multipliers": (1, 0)}]
 )
 def test_a_size_of_0_is_named(size):
-    with pytest.raises(InputError, match=f"{next(iter(size))} is 0; 1 is the least"):
+    with pytest.raises(InputError, match=rf"{next(iter(size))} is 0; \d is the least"):
         UNet(**TINY | size).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
 
 

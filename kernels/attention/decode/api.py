@@ -1,13 +1,13 @@
 """`decode_attention`, `paged_decode_attention`: arguments checked, a backend chosen."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kernels.attention.api import scaling
 from kernels.dispatch import DTYPES, Implementation, choose
 from kernels.shares import on_shares
 
@@ -104,13 +104,11 @@ def run(
     implementation: Implementation,
 ) -> jax.Array:
     check(arrays)
-    if softcap is not None and not 0 < softcap < math.inf:
-        raise ValueError(f"softcap must be positive and finite, or None, got {softcap}")
+    scale, softcap = scaling(scale, softcap, arrays.q_BxHxD.shape[-1])
     if window is not None and not (isinstance(window, int | np.integer) and window >= 0):
         raise ValueError(f"window must be an integer from 0 on or None, got {window}")
-    if window is not None and window >= positions(arrays):
-        window = None  # it reaches over all there is, and may be more than an int32 holds
-    scale = 1 / math.sqrt(arrays.q_BxHxD.shape[-1]) if scale is None else scale
+    # What reaches over all there is is no limit, and may be more than an int32 holds.
+    window = None if window is None or window >= positions(arrays) else int(window)
     arrays = arrays._replace(lengths_B=arrays.lengths_B.astype(jnp.int32))
     settings = Settings(scale, softcap, window)
     backend = choose("kernels.attention.decode", BACKENDS, implementation, arrays, settings)
