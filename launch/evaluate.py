@@ -30,12 +30,12 @@ SHOWN = 100
 
 
 def main(argv: list[str]) -> None:
-    from research.run import draw, metrics_on_test, restore
+    from research.run import check_data, draw, metrics_on_test, restore
     from research.scores.artefacts import check_count, score
     from research.scores.inspection import inspection
     from research.scores.table import print_scores, write_scores
     from research.training import pictures
-    from research.training.manifest import git_state
+    from research.training.manifest import git_state, read_json
     from research.training.sharding import sharing
 
     if SHOTS.present and TASK.value is None:
@@ -46,6 +46,7 @@ def main(argv: list[str]) -> None:
         with sharing(experiment.mesh):
             evaluate_task(experiment.method, state, TASK.value)
         return
+    check_data(experiment, read_json(workdir / "manifest.json"), workdir)
     count = experiment.evaluate["count"] if COUNT.value is None else COUNT.value
     check_count(experiment, count)
     scores, shown = [], []

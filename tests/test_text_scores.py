@@ -130,3 +130,5 @@ def test_no_half_words_are_counted(packed):
 def test_other_artefacts_of_texts_have_no_score():
     train = pair_set(["a cat"])
     assert score({"texts": ["a"]}, train, train) == []
+    texts = text_set([" ".join(WORDS)])
+    assert score({"texts": ["a [cat] sat"], "references": ["a cat sat"]}, texts, texts) == []

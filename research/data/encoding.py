@@ -22,18 +22,20 @@ from research.data.tokenizers import Tokenizer
 
 # The last writes out the texts of pairs itself.
 FILES = ("encoding", "packing", "tokenizers", "tokenizer_models", "word_contexts")
+BEGINNING = 1000  # characters of a text by which a tokenizer is judged
 CODE = tuple(pathlib.Path(__file__).with_name(f"{name}.py").read_bytes() for name in FILES)
 
 
 class Stream(NamedTuple):
     """The documents of a split one after the other, each with its `end` token.
 
-    `ends` are the places after those, `size` is the bytes of the texts in UTF-8.
+    `ends` are the places after those, `size` is the bytes of the texts in UTF-8: None where tokens
+    don't tell all of them, as those of words, which drop white space.
     """
 
     tokens: Int32[np.ndarray, "n"]
     ends: Int[np.ndarray, "d"]
-    size: int
+    size: int | None
 
 
 def tokenizer(
@@ -71,14 +73,16 @@ def stream(part: Part[str], tokenizer: Tokenizer) -> Stream:
         print("encoding the texts, this once", file=sys.stderr)
         sizes: list[int] = []
         lengths: list[int] = []
+        told = True
         with (folder / "tokens").open("wb") as file:
             for text in part.read():
                 ids = tokenizer.document(text)
                 file.write(ids.tobytes())
                 lengths.append(len(ids))
                 sizes.append(len(text.encode("utf-8")))
+                told = told and tokenizer.restores(text[:BEGINNING])
         np.save(folder / "ends.npy", np.cumsum(lengths))
-        (folder / "size.json").write_text(json.dumps(sum(sizes)))
+        (folder / "size.json").write_text(json.dumps(sum(sizes) if told else None))
 
     folder = _kept(fill, "stream", part.fingerprint, tokenizer.fingerprint)
     return Stream(

@@ -36,12 +36,12 @@ class TextSet(Tokenized):
 
     Segment 0 is padding, and positions begin anew with each segment. `bytes_per_token` is of the
     split's whole text, in UTF-8, over all its tokens, the `end` of each document among them: what
-    bits a byte are made with. Unless `packed`, all of a row is one segment. Where rows `overlap`,
-    each begins a token after the one before it.
+    bits a byte are made with. It is None where tokens don't tell all of the text. Unless `packed`,
+    all of a row is one segment. Where rows `overlap`, each begins a token after the one before it.
     """
 
     length: int
-    bytes_per_token: float
+    bytes_per_token: float | None
     packed: bool
     overlap: bool = False
 
@@ -127,7 +127,7 @@ def load(
         source=InMemory(rows),
         tokenizer=made,
         length=length,
-        bytes_per_token=stream.size / count,
+        bytes_per_token=None if stream.size is None else stream.size / count,
         packed=packing == "documents",
         overlap=packing == "windows" and split == "train",
     )

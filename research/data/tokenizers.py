@@ -25,7 +25,7 @@ END = ("<end>", "<|endoftext|>", "</s>", "[SEP]")
 PAD = ("<pad>", "[PAD]", "<|endoftext|>")  # GPT-2 has one special token for all
 MASK = ("<mask>", "[MASK]")
 START = ("[CLS]",)
-UNKNOWNS = (UNKNOWN, "[UNK]")
+UNKNOWNS = (UNKNOWN, "[UNK]", "<unk>")
 # Characters of a piece, and pieces encoded at once: what comes of it takes 100 times their memory.
 PIECE, PIECES = 1 << 17, 8
 SEAM = re.compile(r"\n(?=\S)")
@@ -74,6 +74,11 @@ class Tokenizer:
         return self._first(UNKNOWNS)
 
     @functools.cached_property
+    def has_blanks_in_words(self) -> bool:
+        """Whether a token may be a blank and what is after it, as GPT-2's are."""
+        return any(re.match(r" \S", self.decode([token])) for token in range(self.size))
+
+    @functools.cached_property
     def sentinels(self) -> Sequence[int]:
         """T5's `<extra_0>`, `<extra_1>`, ...: what stands for the spans that were taken out."""
         named = (self._first((f"<extra_{k}>", f"<extra_id_{k}>")) for k in range(SENTINELS))
@@ -100,6 +105,10 @@ class Tokenizer:
         Ids of half a character, of which bytes are missing, give U+FFFD.
         """
         return self._model.decode([int(token) for token in ids], skip_special_tokens=True)
+
+    def restores(self, text: str) -> bool:
+        """Whether the tokens of `text` tell all of it: else none is a number of its bytes."""
+        return self.decode(self.document(text)) == text
 
     def document(self, text: str) -> Int32[np.ndarray, "n"]:
         """The ids of `text` and `end`. What it has no token for is `unknown`."""

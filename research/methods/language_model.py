@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +43,7 @@ class LanguageModel(TextWriter, TextRanker):
         tokenizer: Tokenizer,
         length: int,
         packed: bool,
-        bytes_per_token: float,
+        bytes_per_token: float | None,
     ):
         if not getattr(network, "causal", True):
             raise InputError("network.causal must be True: a token is told from those before it")
@@ -69,15 +68,15 @@ class LanguageModel(TextWriter, TextRanker):
         return jnp.sum(nats) / total, Aux({"accuracy": jnp.sum(hits) / total})
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
-        """`loss` in nats and `accuracy` a token, and bits a byte of text, each (B,).
+        """`loss` in nats and `accuracy` a token, and `bits_per_byte` (`by_unit`), each (B,).
 
         `weight` is an example's number of tokens.
         """
         nats, hits, weight = self.per_token(averaged(state, "model"), batch)
         count_B = jnp.sum(weight, axis=1)
         loss_B, accuracy_B = (jnp.sum(x, axis=1) / jnp.maximum(count_B, 1) for x in (nats, hits))
-        bits_B = loss_B / math.log(2) / self.bytes_per_token
-        return dict(loss=loss_B, accuracy=accuracy_B, bits_per_byte=bits_B, weight=count_B)
+        found = text_likelihoods.by_unit(loss_B, self.bytes_per_token)
+        return found | {"accuracy": accuracy_B, "weight": count_B}
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """What the training split's unigrams and bigrams get."""
@@ -145,7 +144,7 @@ class LanguageModel(TextWriter, TextRanker):
         written. `strategy` is one of `decoding.STRATEGIES`, which says what settings it takes and
         their defaults. `regex` must match, whole, what is added to the prompt, a blank before it
         too; it ends with the context. Another text that fills the context goes on from its second
-        half, and `negative_prompt` and `prompt` then count no more.
+        half, and what of `prompt` and `negative_prompt` is not in that counts no more.
         """
         options = {k: v for k, v in locals().items() if k in SETTINGS and v is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=new_tokens, strategy=strategy)

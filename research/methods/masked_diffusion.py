@@ -1,6 +1,5 @@
 """Masked discrete diffusion of text: tokens are hidden at random times, and told (2406.07524)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,14 +40,14 @@ class MaskedDiffusion(TextWriter):
         optimizer: optax.GradientTransformation,
         tokenizer: Tokenizer,
         length: int,
-        bytes_per_token: float,
+        bytes_per_token: float | None,
         packed: bool = False,
         evaluation_times: int = 8,
     ):
         if packed:
             raise InputError("masked diffusion reads whole rows: data.packing must be 'windows'")
         check_least(1, evaluation_times=evaluation_times)
-        if getattr(network, "causal", False):
+        if getattr(network, "causal", True):
             raise InputError("network.causal must be False: tokens are told from both sides")
         self.network = network
         self.optimizer = optimizer
@@ -72,7 +71,7 @@ class MaskedDiffusion(TextWriter):
         return jnp.mean(bound_B), Aux({"accuracy": right / jnp.maximum(hidden, 1)})
 
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
-        """The bound a token, `loss` in nats, and in bits a byte of text, each (B,)."""
+        """The bound a token, `loss` in nats and `bits_per_byte` (`by_unit`), each (B,)."""
         tokens_BxT, params = batch["tokens"][:, : self.length], averaged(state, "model")
 
         def once(rng: Rng) -> Array:
@@ -80,7 +79,7 @@ class MaskedDiffusion(TextWriter):
 
         rngs = jax.random.split(named(rng, "bound"), self.evaluation_times)
         loss_B = jnp.mean(jax.lax.map(once, rngs), axis=0)
-        return {"loss": loss_B, "bits_per_byte": loss_B / math.log(2) / self.bytes_per_token}
+        return text_likelihoods.by_unit(loss_B, self.bytes_per_token)
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """What the training split's unigrams and bigrams get."""

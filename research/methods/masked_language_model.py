@@ -124,8 +124,9 @@ class MaskedLanguageModel(TextWriter):
     ) -> dict[str, Any]:
         """`texts`: the prompt with a token for each `<mask>`, in brackets; or test texts.
 
-        Of those a share is hidden as in training, and told again. The surest place is filled first,
-        always by its likeliest token, and read by the next (mask-predict, 1904.09324).
+        Of those a share is hidden as in training, and told again; `references` are what they were.
+        The surest place is filled first, always by its likeliest token, and read by the next. What
+        is told stays, where mask-predict (1904.09324) tells all and hides the least sure again.
 
         Raises:
           InputError: the prompt has no `<mask>`, or more tokens than the context.
@@ -133,14 +134,13 @@ class MaskedLanguageModel(TextWriter):
         if batch is None or prompt:
             tokens = self.framed(prompt)
             fields = text_likelihoods.framed([tokens.tolist()] * count, count, len(tokens))
+            found = {}
         else:
             fields = {name: jnp.array(batch[name])[:count, : self.length] for name in FIELDS}
+            found = {"references": self.texts(fields, fields["tokens"])}
             fields["tokens"] = self.hidden(rng, fields["tokens"], self.may_be_hidden(fields))
         filled = self.filled(averaged(state, "model"), fields)
-        before, real = np.asarray(fields["tokens"]), np.asarray(fields["segments"]) > 0
-        rows = zip(before, filled, real, strict=True)
-        texts = [self.shown(row[is_real], new[is_real]) for row, new, is_real in rows]
-        return {"texts": np.array(texts, object)}
+        return {"texts": self.texts(fields, filled)} | found
 
     def may_be_hidden(self, fields: Batch) -> Bool[Array, "B T"]:
         """All but padding and the end token before a packed document, which its place tells."""
@@ -176,7 +176,7 @@ class MaskedLanguageModel(TextWriter):
 
     def framed(self, prompt: str) -> np.ndarray:
         """The prompt's tokens, a mask for each `<mask>`, after the end token as packed rows are."""
-        parts = [self.tokenizer.encode(part) for part in prompt.split(MASK)]
+        parts = writing.around_gaps(self.tokenizer, prompt, MASK)
         mask = np.array([self.mask], np.int32)
         start = np.array([self.tokenizer.end] if self.packed else [], np.int32)
         rest = (x for part in parts[1:] for x in (mask, part))
@@ -188,6 +188,13 @@ class MaskedLanguageModel(TextWriter):
                 f"the prompt has {len(tokens)} tokens, and the model's context is {self.length}"
             )
         return tokens.astype(np.int32)
+
+    def texts(self, fields: Batch, told_BxT: Array | np.ndarray) -> np.ndarray:
+        """Each row as `shown`, without what fills it up."""
+        real_BxT = np.asarray(fields["segments"]) > 0
+        rows = zip(np.asarray(fields["tokens"]), np.asarray(told_BxT), real_BxT, strict=True)
+        texts = [self.shown(row[is_real], new[is_real]) for row, new, is_real in rows]
+        return np.array(texts, object)
 
     def shown(self, before: np.ndarray, after: np.ndarray) -> str:
         """The text, with brackets around what was told."""

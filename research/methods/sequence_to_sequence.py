@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -170,15 +171,18 @@ class SequenceToSequence(TextWriter):
         **settings: Any,
     ) -> Iterator[str]:
         """What is written after the prompt, in pieces; else the batch's first input, and that."""
+        before = ""
         if prompt is None and batch is not None:
             inputs, *_ = self.rows(self.pairs(batch, rng)["inputs"])
-            yield f"{self.tokenizer.decode(inputs)}\n\n"
+            before = f"{self.tokenizer.decode(inputs)}\n\n"
         else:
             inputs = self.read(prompt or "")
         options = {name: value for name, value in settings.items() if value is not None}
         asked: dict[str, Any] = dict(new_tokens=new_tokens, strategy=strategy, **options)
         parts = self.written(state, rng, [inputs], block=BLOCK, **asked)
-        yield from shown(parts, lambda tokens: self.text(tokens, inputs))
+        first = next(parts)  # or an error, which no input should stand before
+        yield before
+        yield from shown(itertools.chain([first], parts), lambda tokens: self.text(tokens, inputs))
 
     def written(
         self,

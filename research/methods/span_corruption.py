@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Int
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
 from research.methods.sequence_to_sequence import SequenceToSequence
+from research.methods.writing import around_gaps
 from research.training.method import TextWriter
 from research.training.rng import named
 from research.training.types import Batch, Rng
@@ -181,14 +182,14 @@ class SpanCorruption(SequenceToSequence):
 
     def read(self, prompt: str) -> list[int]:
         """A prompt's tokens with a sentinel for each `___`, and the end."""
-        pieces = prompt.split(GAP) if GAP in prompt else [prompt, ""]
+        pieces = around_gaps(self.tokenizer, prompt if GAP in prompt else prompt + GAP, GAP)
         room = self.network.input_length
         gaps, most = len(pieces) - 1, len(self.tokenizer.sentinels) - 1
         if gaps > most:
             raise InputError(f"the prompt has {gaps} gaps; {most} are the most")
-        ids = self.tokenizer.encode(pieces[0]).tolist()
+        ids = pieces[0].tolist()
         for sentinel, piece in zip(self.tokenizer.sentinels, pieces[1:], strict=False):
-            ids += [sentinel, *self.tokenizer.encode(piece).tolist()]
+            ids += [sentinel, *piece.tolist()]
         if len(ids) >= room:
             raise InputError(f"the prompt has {len(ids)} tokens, and the network takes {room - 1}")
         return [*ids, self.tokenizer.end]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,15 +51,22 @@ def stretches(size: int, length: int) -> list[tuple[int, int]]:
 
 
 def ngrams(train: Dataset, test: Dataset) -> dict[str, dict[str, float]]:
-    """`loss`, nats a token, and `bits_per_byte` of the training split's unigrams and bigrams.
+    """`by_unit` of the training split's unigrams and bigrams.
 
     By metric and model, as `Method.trivial` has them; both are text sets.
     """
     assert isinstance(train, TextSet) and isinstance(test, TextSet)
     transitions = train.transitions(), test.transitions()
     nats = ngram_nats(*transitions, vocabulary=train.tokenizer.size)
-    bits = {name: loss / math.log(2) / test.bytes_per_token for name, loss in nats.items()}
-    return {"loss": nats, "bits_per_byte": bits}
+    found = by_unit(np.array(list(nats.values())), test.bytes_per_token)
+    return {unit: dict(zip(nats, values.tolist(), strict=True)) for unit, values in found.items()}
+
+
+def by_unit(nats: Any, bytes_per_token: float | None) -> dict[str, Any]:
+    """`loss`, nats a token, and `bits_per_byte` of text, where tokens tell all of its bytes."""
+    if bytes_per_token is None:
+        return {"loss": nats}
+    return {"loss": nats, "bits_per_byte": nats / math.log(2) / bytes_per_token}
 
 
 def framed(rows: Sequence[Sequence[int]], count: int, width: int) -> Batch:

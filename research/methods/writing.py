@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
@@ -35,9 +36,10 @@ def continued(
 
     Raises InputError as it does, and for an option of `sample` that the strategy does not take.
     """
-    for setting, option in OPTIONS.items():
+    for setting in sorted(given.keys() - {"strategy", "new_tokens", "end"}):
         takers = [name for name, s in decoding.STRATEGIES.items() if setting in s.settings]
-        if setting in given and given["strategy"] in {*decoding.STRATEGIES} - {*takers}:
+        if given["strategy"] in {*decoding.STRATEGIES} - {*takers}:
+            option = OPTIONS.get(setting, setting)
             raise InputError(f"{given['strategy']} takes no {option}; {', '.join(takers)} do")
     call = decoder, params, texts, rng
     if given["strategy"] != "beam":
@@ -69,6 +71,18 @@ def shown(
         now = text(tokens).rstrip("\ufffd")
         yield now[len(before) :]
         before = now
+
+
+def around_gaps(tokenizer: Tokenizer, prompt: str, gap: str) -> list[Int32[np.ndarray, "n"]]:
+    """The tokens of a prompt's parts, before, between and after its gaps.
+
+    A blank before a gap is of what fills it where words carry the blank before them: there blanks
+    are seldom alone, and seldom before a word.
+    """
+    *before, last = prompt.split(gap)
+    if tokenizer.has_blanks_in_words:
+        before = [part.removesuffix(" ") for part in before]
+    return [tokenizer.encode(part) for part in (*before, last)]
 
 
 def context(tokenizer: Tokenizer, prompt: str) -> list[int]:

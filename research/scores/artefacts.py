@@ -38,8 +38,9 @@ def check_count(experiment: Experiment, count: int) -> None:
 def score(artefacts: Mapping[str, Any], train: Dataset, test: Dataset) -> list[Score]:
     """Scores `images` of an image set, `points` of a mixture, `texts` of a text set or of pairs.
 
-    Texts of pairs need `inputs` and `references` beside them; `predictions` of labelled texts are
-    scored by `labels`. Nothing else has a score.
+    Texts of pairs need `inputs` and `references` beside them; those of another set that have
+    references have most of their words from these, and no score. `predictions` of labelled texts
+    are scored by `labels`. Nothing else has a score.
 
     Raises:
       InputError: as `score_images` and `score_points` do.
@@ -48,7 +49,9 @@ def score(artefacts: Mapping[str, Any], train: Dataset, test: Dataset) -> list[S
         return score_images(np.asarray(artefacts["images"]), train.name)
     if "points" in artefacts and isinstance(train, PointSet):
         return score_points(np.asarray(artefacts["points"]), train.mixture)
-    if "references" in artefacts and isinstance(train, PairSet):
+    if "references" in artefacts:
+        if not isinstance(train, PairSet):
+            return []
         texts, inputs, references = (
             list(artefacts[name]) for name in ("texts", "inputs", "references")
         )

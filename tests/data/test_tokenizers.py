@@ -60,6 +60,17 @@ def test_a_char_tokenizer_has_the_characters_and_a_word_tokenizer_the_words(trai
     assert len({*word.encode("cat the")}) == 2
 
 
+def test_the_tokens_of_words_do_not_tell_all_of_a_text(trained):
+    for kind, tokenizer in trained.items():
+        assert tokenizer.restores(TEXTS[0]) == (kind != "word")
+    assert not trained["char"].restores(TEXTS[0] + "Ω")
+
+
+def test_subwords_carry_the_blank_before_them(trained, gpt2):
+    assert gpt2.has_blanks_in_words and trained["bpe"].has_blanks_in_words
+    assert not trained["char"].has_blanks_in_words and not trained["word"].has_blanks_in_words
+
+
 def test_the_most_frequent_words_are_kept():
     tokenizer = tokenizers.train("word", ["a b a c a b", "a d"], 6)
     assert tokenizer.size == 6
@@ -241,3 +252,5 @@ def test_others_special_tokens_are_known_by_their_names():
     model.add_special_tokens(["[PAD]", "[SEP]", "[MASK]", "<extra_id_0>", "<extra_id_1>"])
     bert = Tokenizer(model.to_str())
     assert (bert.pad, bert.end, bert.mask, bert.sentinels) == (0, 1, 2, (3, 4))
+    model.add_special_tokens(["<unk>"])
+    assert (bert.unknown, Tokenizer(model.to_str()).unknown) == (None, 5)

@@ -1,6 +1,7 @@
 """What can't be scored is refused before anything is drawn."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import build
 from research.scores.artefacts import check_count
+from research.training.manifest import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +20,14 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     run.run(load_config("configs/vae.py:digits_debug"), folder)
     return folder
+
+
+def error(workdir, *flags):
+    """The last line of a command that fails."""
+    command = [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    return done.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -28,10 +38,17 @@ def workdir(tmp_path_factory):
     ],
 )
 def test_a_flag_that_can_not_be_met_is_one_line(workdir, flag, message):
-    command = [sys.executable, "-m", "launch.evaluate", f"--workdir={workdir}", flag]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == f"evaluate: error: {message}"
+    assert error(workdir, flag) == f"evaluate: error: {message}"
+
+
+def test_a_run_is_scored_on_its_own_data_alone(workdir, tmp_path):
+    """Of another split test examples may be those that it was trained on."""
+    other = shutil.copytree(workdir, tmp_path / "other")
+    told = read_json(other / "manifest.json")
+    told["data_sha256"]["digits/train"] = "another"
+    write_json(other / "manifest.json", told)
+    assert "was trained on other data than digits/train is now" in error(other)
+    assert not (other / "scores.json").exists()
 
 
 def test_no_example_is_scored_twice():

@@ -1,6 +1,7 @@
 """A setting that its method cannot work with is refused in one line, before the first step."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from research.configuration import load_config
 from research.errors import InputError
@@ -19,6 +20,11 @@ BAD = [
     ("gan.py:digits", {"method.num_classes": 3}, "num_classes=10 and the method 3: leave both to"),
     ("gpt.py:shakespeare_char", {"network.causal": False}, "network.causal must be True"),
     ("mdlm.py:shakespeare_char", {"network.causal": True}, "network.causal must be False"),
+    (
+        "mdlm.py:shakespeare_char",
+        {"network": ConfigDict(dict(name="recurrent", width=16))},
+        "network.causal must be False: tokens are told from both sides",
+    ),
     ("classifier.py:digits", {"network.num_classes": 9}, "9 logits for the data's 10 classes"),
     ("classifier.py:digits", {"method.num_classes": 0}, "learns labels, and the data has none"),
     ("word2vec.py:skipgram", {"method.negatives": 0}, "negatives is 0; 1 is the least"),

@@ -127,6 +127,8 @@ def test_only_predictions_within_a_document_count():
     np.testing.assert_allclose(found["bits_per_byte"], truth / np.log(2) / 2.0, rtol=1e-5)
     loss, _ = model.loss(params, state, batch, jax.random.key(0))
     np.testing.assert_allclose(loss, np.average(truth, weights=found["weight"]), rtol=1e-5)
+    model.bytes_per_token = None
+    assert set(model.evaluate(state, batch, jax.random.key(0))) == {"loss", "accuracy", "weight"}
 
 
 def test_an_estimate_weighs_examples():
@@ -283,6 +285,8 @@ def test_bad_prompts_are_one_line(learned):
     for option in ("regex", "negative_prompt"):
         with pytest.raises(InputError, match=f"beam takes no {option}; greedy, temperature, "):
             model.sample(state, jax.random.key(0), count=1, strategy="beam", **{option: "to"})
+    with pytest.raises(InputError, match="greedy takes no temperature; temperature, top_k, nucl"):
+        model.sample(state, jax.random.key(0), count=1, strategy="greedy", temperature=0.5)
     with pytest.raises(InputError, match="no strategy 'bean'"):
         model.sample(state, jax.random.key(0), count=1, strategy="bean", regex="to")
     with pytest.raises(InputError, match="new_tokens is 0; 1 is the least"):

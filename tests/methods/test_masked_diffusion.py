@@ -25,6 +25,8 @@ CHANCES = np.random.default_rng(0).dirichlet(np.full(len(TEXTS), 0.5))
 class Exact:
     """The network that knows CHANCES: each place's token given those that are seen."""
 
+    causal = False
+
     def init(self, rng, tokens, method):
         return {"params": {}}
 

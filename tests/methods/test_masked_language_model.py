@@ -139,6 +139,7 @@ def test_filling_is_compiled_once_for_all_weights(learned, monkeypatch):
         ("word", "<mask> to", "be", "[be] to"),
         ("char", "not<mask>to be", " ", "not[ ]to be"),
         ("bpe", "not t<mask>", "é", "not t[\ufffd]"),
+        ("bpe", "not <mask> be", " to", "not[ to] be"),
     ],
 )
 def test_what_is_told_stands_apart_from_the_words_around(kind, prompt, token, told):
@@ -152,8 +153,9 @@ def test_what_is_told_stands_apart_from_the_words_around(kind, prompt, token, to
 def test_test_texts_are_hidden_and_told_again(learned):
     model, state = learned
     rows = np.lib.stride_tricks.sliding_window_view(TOKENIZER.document(TEXT), 25)[:3]
-    texts = model.sample(state, jax.random.key(0), count=3, batch=batch_of(rows))["texts"]
-    for text, row in zip(texts, rows, strict=True):
+    found = model.sample(state, jax.random.key(0), count=3, batch=batch_of(rows))
+    assert found["references"].tolist() == [TOKENIZER.decode(row[:-1]) for row in rows]
+    for text, row in zip(found["texts"], rows, strict=True):
         told = text.replace("[", "").replace("]", "")
         assert "[" in text and len(told) == 24
         assert np.mean([a == b for a, b in zip(told, TOKENIZER.decode(row), strict=False)]) > 0.8

@@ -117,5 +117,7 @@ def test_a_prompt_is_an_input(learned):
     assert len(text) == 2 and set(text) <= set("abcd")
     (text,) = ours.sample(*call, count=1, prompt="hgfedc", new_tokens=2)["texts"]
     assert text == "hg"
+    with pytest.raises(InputError, match="no strategy 'beem'"):  # before the input is shown
+        next(ours.stream(*call, batch=pairs(["cdabef"]), strategy="beem"))
     with pytest.raises(InputError, match="no token for 'Ω'"):
         ours.sample(*call, count=1, prompt="Ω")

@@ -105,7 +105,11 @@ def test_gaps_of_a_prompt():
     ours = method()
     inputs = ours.read("to be ___ to be")
     assert inputs[-1] == TOKENIZER.end and inputs.count(TOKENIZER.sentinels[0]) == 1
-    written = [TOKENIZER.sentinels[0], *TOKENIZER.encode("or not").tolist(), TOKENIZER.sentinels[1]]
+    written = [
+        TOKENIZER.sentinels[0],
+        *TOKENIZER.encode(" or not").tolist(),
+        TOKENIZER.sentinels[1],
+    ]
     written.append(7)
     assert ours.text(written, inputs) == "to be or not to be"
     assert ours.text([7], ours.read("to be")) == "to be"
