@@ -118,6 +118,12 @@ def surely_at_most(name: str, bound: float) -> Rule:
     return of_mean(name, asked, lambda mean, error: mean + error <= bound)
 
 
+def surely_at_least(name: str, bound: float) -> Rule:
+    """The mean over seeds is at least two standard errors above a bound of our own."""
+    asked = f"their difference {bound:g} or more asked for"
+    return of_mean(name, asked, lambda mean, error: mean - error >= bound)
+
+
 def of_mean(name: str, asked: str, holds: Callable[[float, float], bool]) -> Rule:
     """What `holds` says of the mean over seeds and twice its standard error."""
 

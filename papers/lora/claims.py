@@ -150,7 +150,7 @@ CLAIMS = [
     ),
     Claim(
         id="lora.parameters",
-        statement="2 L d r numbers are learned: 4.7M of GPT-3's 175 billion.",
+        statement="2 d r numbers are learned of each adapted matrix: 4.7M of GPT-3's 175 billion.",
         source="section 4.2, tables 2 and 4",
         figure="RoBERTa base 0.3M, DeBERTa XXL 4.7M, GPT-3 4.7M and 37.7M [M]",
         figures={name: model.millions for name, model in MODELS.items()},

@@ -8,7 +8,14 @@ import numpy as np
 
 from papers import trained
 from papers.ledger import Claim
-from papers.rules import Measurement, figure, identity, ordered, violated
+from papers.rules import (
+    Measurement,
+    figure,
+    identity,
+    ordered,
+    surely_at_least,
+    violated,
+)
 from research.methods.advantages import generalized_advantages
 from research.methods.ppo import surrogate
 from research.run import plain
@@ -186,7 +193,12 @@ CLAIMS = [
         kind="exact",
         protocol="150,016 steps of 8 environments. " + PROTOCOL,
         measure=measure_cartpole,
-        rules=[figure("return", 500), ordered("random_return", "return")],
+        # All have 500 at most: 475 is where Gymnasium calls CartPole solved.
+        rules=[
+            figure("return", 500),
+            surely_at_least("return", 475),
+            ordered("random_return", "return"),
+        ],
         seeds=10,
         ours=["return"],
         baseline=["random_return"],
@@ -201,7 +213,11 @@ CLAIMS = [
         kind="exact",
         protocol="100,352 steps of 16 environments. " + PROTOCOL,
         measure=measure_catch,
-        rules=[figure("return", 1), ordered("random_return", "return")],
+        rules=[
+            figure("return", 1),
+            surely_at_least("return", 0.95),
+            ordered("random_return", "return"),
+        ],
         seeds=10,
         ours=["return"],
         baseline=["random_return"],

@@ -13,6 +13,8 @@ from papers.gan import claims as gan
 from papers.pacgan import claims as pacgan
 from papers.pacgan import protocol
 from papers.wgan_gp import claims as wgan_gp
+from research.data.mixtures import MIXTURES
+from research.evaluation.modes import mode_scores
 from research.methods import gan as method
 from research.methods.gan_losses import non_saturating, saturating
 from research.training.method import play
@@ -200,6 +202,30 @@ def test_pacgans_rules_hold_of_its_table_and_not_of_packing_without_effect():
     same = measurements(pacgan2_modes=17.3)
     assert ledger.judge(claims["pacgan.grid"], same).name == "FAILED"
     assert ledger.judge(claims["pacgan.grid_whole"], same).name == "FAILED"
+
+
+@pytest.mark.parametrize("mixture", ["ring", "grid"])
+def test_packed_rows_of_noise_are_not_pacgans(mixture):
+    """Of 2500 points spread evenly over the square some are near every mode of the grid."""
+    claim = {claim.id: claim for claim in pacgan.CLAIMS}[f"pacgan.{mixture}"]
+    of = MIXTURES[mixture]
+    low, high = of.centres.min(axis=0) - 3 * of.std, of.centres.max(axis=0) + 3 * of.std
+    noisy = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        table = pacgan.figures(mixture, (1,))
+        values = {name: value + 0.01 * rng.normal() for name, value in table.items()}
+        for packing in pacgan.PACKINGS[1:]:
+            points = rng.uniform(low, high, (protocol.SAMPLES, 2))
+            scores = mode_scores(points, of.centres, of.std)
+            share = pacgan.scattered_quality(mixture)
+            assert scores["high_quality"] == pytest.approx(share, abs=0.015)
+            values |= {f"pacgan{packing}_{name}": score for name, score in scores.items()}
+        noisy.append(values)
+    assert ledger.judge(claim, noisy).name == "FAILED"
+    if mixture == "grid":
+        without = dataclasses.replace(claim, rules=claim.rules[:6])
+        assert ledger.judge(without, noisy).name == "DIRECTION HOLDS"
 
 
 def test_trivial_samplers_stand_beside():

@@ -25,10 +25,19 @@ def test_the_claims_hold():
     assert ledger.judge(ALL["speculative_decoding.t5"], []).name == "NOT RUN"
 
 
+right = speculative.count_accepted
+
+
+def third_accepted(p, q, proposed, drafted, rng):
+    count = right(p, q, proposed, drafted, rng)
+    return jnp.where(count == 2, drafted, count)
+
+
 WRONG = {
     "a residual of p alone": ("residual", lambda p, q: p),
     "a residual that is not clipped": ("residual", lambda p, q: jnp.abs(p - q)),
     "all accepted": ("count_accepted", lambda p, q, proposed, drafted, rng: drafted),
+    "the third proposal accepted after two": ("count_accepted", third_accepted),
 }
 
 
@@ -39,6 +48,5 @@ def test_a_wrong_rule(monkeypatch, name):
 
 
 def test_acceptance_of_every_second_token(monkeypatch):
-    right = speculative.count_accepted
     monkeypatch.setattr(speculative, "count_accepted", lambda *given: (right(*given) + 1) // 2)
     assert verdict("speculative_decoding.expected_tokens") == "FAILED"

@@ -46,3 +46,5 @@ def test_a_return_short_of_the_figure(claim_id, best, short, random):
     perfect = [{"return": best, "random_return": random}] * 10
     assert ledger.judge(ALL[claim_id], perfect).name == "REPRODUCED"
     assert judged(short) == judged(random) == "FAILED"
+    fallen = [*perfect[1:], {"return": best / 2, "random_return": random}]
+    assert ledger.judge(ALL[claim_id], fallen).name == "FAILED"

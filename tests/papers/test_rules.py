@@ -9,7 +9,16 @@ import pytest
 
 from papers import ledger
 from papers.ledger import Claim, judge
-from papers.rules import at_most, estimate, figure, identity, ordered, surely_at_most, violated
+from papers.rules import (
+    at_most,
+    estimate,
+    figure,
+    identity,
+    ordered,
+    surely_at_least,
+    surely_at_most,
+    violated,
+)
 from research.errors import InputError
 
 
@@ -51,6 +60,10 @@ def test_one_seed_has_no_interval():
         (surely_at_most("x", 3.17), [3.1, 3.2, 3.15], False),
         (surely_at_most("x", 3.17), [0.1], False),
         (surely_at_most("x", 3.17), [0.1, 0.2, np.nan], False),
+        (surely_at_least("x", 475), [500.0] * 9 + [472.0], True),
+        (surely_at_least("x", 475), [500.0] * 9 + [230.0], False),
+        (surely_at_least("x", 475), [500.0], False),
+        (surely_at_least("x", 475), [500.0, 500.0, np.nan], False),
         (figure("x", 500), [500.0] * 7 + [21.0] * 3, False),
         (figure("x", 500), [500.0] * 9 + [400.0], True),
         (figure("x", 3.17, standard_error=0.1), [3.31, 3.32, 3.33], True),
