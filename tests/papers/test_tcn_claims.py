@@ -27,10 +27,9 @@ def test_memoryless_copying_costs_ten_of_ln_8():
     assert tcn.memoryless_loss(1000) == pytest.approx(0.02039, abs=5e-6)
 
 
-def judged(claim_id, losses, trivial):
-    measured = [
-        {"loss": x, "trivial_loss": trivial, "share_of_trivial": x / trivial} for x in losses
-    ]
+def judged(claim_id, losses, trivial, learned_of_few=0.8):
+    rest = {"trivial_loss": trivial, "learned_of_few": learned_of_few}
+    measured = [{"loss": x, "share_of_trivial": x / trivial} | rest for x in losses]
     return ledger.judge(ALL[claim_id], measured).name
 
 
@@ -48,6 +47,23 @@ def test_the_papers_figure_passes_and_the_other_way_fails(task, trivial, network
         assert judged(claim_id, [figure / 10] * 3, trivial) == "REPRODUCED"
         assert judged(claim_id, [figure * f for f in (3, 3.1, 3.2)], trivial) == "FAILED"
     assert judged(claim_id, [figure, figure], trivial) == "NOT RUN"
+
+
+@pytest.mark.parametrize("network", ["lstm", "rnn"])
+def test_a_network_that_can_not_learn_is_no_evidence(network):
+    """Who sees the last of five numbers alone, or always says 1, errs as the paper's do on 600."""
+    for learned, name in ((0.8, "REPRODUCED"), (0.2, "FAILED"), (0.0, "FAILED")):
+        assert judged(f"tcn.adding_{network}", [1 / 6] * 3, 1 / 6, learned) == name
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_who_sees_the_last_number_alone_learns_a_fifth_of_few(seen):
+    test = datasets.load("adding", "test", length=tcn.FEW["data.length"]).arrays()
+    numbers, marks = test["inputs"][..., 0], test["inputs"][..., 1]
+    last = seen * marks[:, -1]
+    guess = 1 + last * (numbers[:, -1] - 0.5)
+    learned = 1 - np.mean((guess - test["target"]) ** 2) / np.mean((test["target"] - 1) ** 2)
+    assert learned == pytest.approx(0.2 * seen, abs=0.05)
 
 
 @pytest.mark.parametrize("task", tcn.FIGURES)
