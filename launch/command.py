@@ -41,6 +41,9 @@ def run(main: Callable[[list[str]], Any], *, extra_flags: bool = False) -> None:
             sys.stdout.flush()
         except InputError as error:
             sys.exit(_line(error))
+        except KeyboardInterrupt:
+            print(f"{_command()}: stopped", file=sys.stderr)
+            sys.exit(130)  # as shells have it of an interrupted command
         except BrokenPipeError:
             # Who read the output has gone, as `head` does: nothing is told at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,5 +108,8 @@ def with_config(argv: Sequence[str]) -> list[str]:
 
 
 def _line(error: Exception) -> str:
-    command = pathlib.Path(sys.argv[0]).stem
-    return f"{command}: error: {' '.join(str(error).split())}"
+    return f"{_command()}: error: {' '.join(str(error).split())}"
+
+
+def _command() -> str:
+    return pathlib.Path(sys.argv[0]).stem

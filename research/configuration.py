@@ -22,7 +22,7 @@ MOST_SEED = 2**32 - 1  # a key has no more than 32 bits of it: 2^32 would be 0 a
 # The least of each integer that a config must have, and the other keys that it may have.
 INTEGERS = {
     "seed": 0,
-    "steps": 0,
+    "steps": 1,
     "data.batch_size": 1,
     "checkpoint.every_steps": 0,
     "checkpoint.keep": 1,

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from research.training.loop import train
 from research.training.method import Method
 from research.training.optimizers import optimizer
 from research.training.patterns import check_expressions, check_found
-from research.training.sharding import Rules, check_batch, make_mesh, sharing
+from research.training.sharding import Rules, check_batch, check_dimensions, make_mesh, sharing
 from research.training.state import TrainState
 from research.training.types import Batch, Places, Rng
 
@@ -62,14 +62,18 @@ class Experiment:
         """What else a training needs than to be built.
 
         Raises:
-          InputError: the devices don't divide the batch, the method refuses it, or a pattern of
-            the optimizer or of the sharding is in no parameter's path.
+          InputError: the devices don't divide the batch, the method refuses it, a pattern of the
+            optimizer or of the sharding is in no path of the parameters that it may choose, or a
+            rule of the sharding has too many axes.
         """
         check_batch(self.batch_size, self.mesh.shape)
         layout = self.layout()
         check_found("sharding", [pattern for pattern, _ in self.rules], [layout])
+        check_dimensions(self.rules, layout)
         for where, patterns in self.patterns.items():
-            check_found(where, patterns, layout.params.values())
+            _, role, *_ = where.split(".")
+            groups = [layout.params[role]] if role in layout.params else layout.params.values()
+            check_found(where, patterns, groups)
 
     def train(self, **options: Any) -> TrainState:
         """`loop.train` of this experiment; `options` are its further keyword arguments."""
@@ -158,7 +162,7 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
     check_names(config.sample, drawn | {"every_steps"}, "sample")
     options = {name: value for name, value in config.sample.items() if name != "every_steps"}
     check_types(method.sample, options, "sample")
-    check_tuples("sharding", config.get("sharding", ()), str, Sequence[Any])
+    check_tuples("sharding", config.get("sharding", ()), str, list | tuple)
     rules = [(pattern, tuple(axes)) for pattern, axes in config.get("sharding", ())]
     check_expressions("sharding", [pattern for pattern, _ in rules])
     return Experiment(
@@ -181,7 +185,8 @@ def build(config: ConfigDict, *, files: pathlib.Path | None = None) -> Experimen
 
 def patterns_of(config: ConfigDict, section: str) -> dict[str, list[str]]:
     """The patterns of an optimizer's section by key; those of what decays where anything does."""
-    decayed = [config.decayed] if config.get("weight_decay") and "decayed" in config else []
+    by_default = inspect.signature(optimizer).parameters["decayed"].default
+    decayed = [config.get("decayed", by_default)] if config.get("weight_decay") else []
     rates = [pattern for pattern, _ in config.get("rates", ())]
     return {f"{section}.decayed": decayed, f"{section}.rates": rates}
 

@@ -23,6 +23,7 @@ from research.networks import convnet, efficientnet
 from research.run import plain
 from research.training.logs import ProgressWriter
 from research.training.optimizers import averaged
+from research.training.sharding import mesh_of_one
 from research.training.state import sha256
 from research.training.types import Params
 
@@ -172,7 +173,8 @@ def _train(name: str, path: pathlib.Path) -> None:
     experiment = build(load_config(f"configs/classifier.py:{RECIPES[name]}"))
     progress = ProgressWriter(experiment.steps, start=0)
     try:
-        state = experiment.train(writers=[progress])
+        # On however many devices it is asked for, it is the same network.
+        state = experiment.train(writers=[progress], mesh=mesh_of_one())
     finally:
         progress.close()
     if int(state.step) < experiment.steps:

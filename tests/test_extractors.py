@@ -62,7 +62,7 @@ def test_what_is_kept_is_the_averaged_parameters(monkeypatch, tmp_path):
     live, average = ({"head": {"kernel": jnp.full(2, value)}} for value in (1.0, 2.0))
     opt_state = {"model": EmaState(jnp.int32(1), average)}
     state = TrainState(jnp.int32(3), {"model": live}, opt_state, {})
-    trained = types.SimpleNamespace(steps=3, train=lambda writers: state)
+    trained = types.SimpleNamespace(steps=3, train=lambda writers, mesh: state)
     monkeypatch.setattr(extractors, "build", lambda config: trained)
     extractors._train("digits_convnet", tmp_path / "params.npz")
     with np.load(tmp_path / "params.npz") as kept:

@@ -9,6 +9,7 @@ from papers.ledger import Claim
 from papers.rules import Measurement, ordered
 from research.data import image_sets
 from research.data.scaling import scaled
+from research.evaluation.pixel_histograms import histogram_bits
 from research.methods.diffusion import Diffusion
 from research.methods.variational_bound import bits_per_dim
 from research.sampling.ancestral import Variance
@@ -54,13 +55,10 @@ def bits_on_test(name: str, seed: int, variance: Variance) -> float:
 
 
 def counts_bits() -> float:
-    """Test bits a dimension of each pixel's own histogram, its training counts plus one."""
+    """Test bits a dimension of each pixel's own histogram."""
     train, test = (image_sets.load("digits", split) for split in ("train", "test"))
-    pixels = train.arrays()["image"].reshape(len(train), -1)
-    counts_LxP = np.stack([(pixels == level).sum(axis=0) for level in range(train.levels)]) + 1
-    log_p_LxP = np.log2(counts_LxP / counts_LxP.sum(axis=0))
-    unseen = test.arrays()["image"].reshape(len(test), -1)
-    return float(-np.take_along_axis(log_p_LxP, unseen.astype(int), axis=0).mean())
+    seen, met = ([data.arrays()["image"]] for data in (train, test))
+    return histogram_bits(seen, met, levels=train.levels)
 
 
 def measure_few_steps(seed: int) -> Measurement:

@@ -23,8 +23,8 @@ FIGURES = {
 # A trivial predictor's own figure over one test set of 1000 is off by 4% (one s.e.) on the adding
 # problem: the paper's five losses near a trivial one lie within 6.2%.
 TOLERANCE = 0.07
-# A broken network fails to learn the adding problem too. That ours can learn is seen on five numbers:
-# who sees the last alone learns away a fifth of always 1's error.
+# A broken network fails to learn the adding problem too. That ours can learn is seen on five
+# numbers: who sees the last alone learns away a fifth of always 1's error.
 FEW = {"data.length": 5, "steps": 1500}
 LEARNED = 0.5
 ACCURACIES = {"tcn": 99.0, "gru": 96.2, "lstm": 87.2, "rnn": 21.5}  # %, of sequential MNIST
@@ -59,7 +59,7 @@ def is_controlled(task: str, network: str) -> bool:
     return task == "adding" and not learns(task, network)
 
 
-def learned_of_few(seed: int, network: str) -> Measurement:
+def learned_of_few(seed: int, network: str) -> dict[str, float]:
     """How much of always 1's error the same network learns away where there are FEW numbers."""
     made = trained.config(f"configs/tcn.py:adding_{network}", seed=seed, overrides=FEW)
     experiment, state = trained.trained(made, f"adding_{network}-few-seed{seed}")

@@ -1,6 +1,6 @@
 """A classifier of images: cross-entropy on labels; its features are what distances compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from research.data.examples import Dataset
 from research.data.scaling import scaled
 from research.errors import InputError
+from research.evaluation.classification import trivial_classifiers
 from research.training.method import Aux, Method, Objective
 from research.training.optimizers import averaged
 from research.training.state import TrainState
@@ -61,6 +63,11 @@ class Classifier(Method):
     def evaluate(self, state: TrainState, batch: Batch, rng: Rng) -> Metrics:
         """`loss` (B,) in nats and `accuracy` (B,), 0 or 1, of the averaged weights."""
         return self.per_example(averaged(state, "model"), batch)
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What is got without looking: the most frequent class, and each class by its share."""
+        seen, met = train.arrays()["label"], test.arrays()["label"]
+        return trivial_classifiers(seen, met, classes=self.num_classes)
 
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
         """Raises InputError: a classifier has no distribution of images."""

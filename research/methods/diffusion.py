@@ -1,15 +1,19 @@
 """Denoising diffusion: DDPM and improved DDPM over a discrete noise schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from research.data import pipelines
+from research.data.examples import Dataset
 from research.data.scaling import scaled
 from research.errors import InputError, check_choice, check_least
+from research.evaluation.pixel_histograms import histogram_bits
 from research.methods.denoising import (
     check_label_dropout,
     labels_to_draw,
@@ -152,6 +156,16 @@ class Diffusion(Method):
         output = output[..., : x0.shape[-1]]
         simple = squared_error(self.prediction, output, self.schedule, x0, eps, t)
         return bound | {"simple_loss": simple}
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """`bits_per_dim` of each pixel's own histogram of the training images."""
+
+        def images(data: Dataset) -> Iterator[np.ndarray]:
+            for batch in pipelines.batches(data, batch_size=1000):
+                yield np.asarray(batch["image"])[batch["mask"] > 0]
+
+        bits = histogram_bits(images(train), images(test), levels=self.levels)
+        return {"bits_per_dim": {"pixel_histograms": bits}}
 
     def sample(
         self,

@@ -27,7 +27,8 @@ from research.training.types import Batch, Metrics, Params, Places
 class Hook:
     """Something done with the state after every `every`-th step, and after the last.
 
-    With `at_start` also before the first: what is wrong with it then costs no training.
+    With `at_start` also before a run's first, and its first again: what is wrong with it then costs
+    no training.
     """
 
     every: int
@@ -79,9 +80,9 @@ def train(
         state = checkpoints.restore(layout, iterator)
     else:
         state = initial_state(method, rng, example=example, layout=layout)
-        for hook in hooks:
-            if hook.at_start:
-                hook.act(state)
+    for hook in hooks:
+        if hook.at_start and int(state.step) < steps:
+            hook.act(state)
     execute = execution(
         method, mesh, layout, steps_per_execution=steps_per_execution, examples=examples
     )

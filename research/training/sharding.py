@@ -13,6 +13,7 @@ from research.errors import InputError, check_least
 from research.training.patterns import path_name
 
 AXES = (*BATCH_AXES, "tensor")
+AXIS_TYPES = (AxisType.Auto,) * len(AXES)
 Rules = Sequence[tuple[str, Sequence[str | None]]]
 
 
@@ -31,7 +32,13 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
             f"mesh data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} "
             f"devices, there are {count}; data=-1 takes what the others leave"
         )
-    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=AXIS_TYPES)
+
+
+def mesh_of_one() -> Mesh:
+    """A mesh of this process's first device alone."""
+    first = jax.local_devices()[:1]
+    return jax.make_mesh((1, 1, 1), AXES, axis_types=AXIS_TYPES, devices=first)
 
 
 def sharing(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
@@ -82,6 +89,19 @@ def state_shardings(state: Any, mesh: Mesh, rules: Rules) -> Any:
         return NamedSharding(mesh, PartitionSpec(*axes))
 
     return jax.tree_util.tree_map_with_path(of, state)
+
+
+def check_dimensions(rules: Rules, state: Any) -> None:
+    """Raises InputError where a rule has more axes than any leaf that it is for has dimensions."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    for pattern, axes in rules:
+        named = [leaf for path, leaf in leaves if re.search(pattern, path_name(path))]
+        most = max((len(leaf.shape) for leaf in named), default=0)
+        if len(axes) > most:
+            raise InputError(
+                f"sharding: the rule for {pattern!r} has {len(axes)} axes, and what it is for "
+                f"{most} dimensions at most"
+            )
 
 
 def batch_sharding(mesh: Mesh, *, stacked: bool = False) -> NamedSharding:

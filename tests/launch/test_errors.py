@@ -144,6 +144,17 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+def test_an_interrupted_command_says_so():
+    program = (
+        "import signal; from launch import command; command.run(lambda _: signal.raise_signal(2))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "-c: stopped")
+    assert "Traceback" not in done.stderr
+
+
 def test_help_is_readable():
     done = run("launch.train", "--help")
     assert "python -m launch.train --config=configs/ddpm.py:digits" in done.stdout

@@ -42,6 +42,13 @@ def test_learns_a_batch(debug):
     assert losses[-1] < losses[0] / 10
 
 
+def test_the_majority_stands_beside(debug):
+    experiment, _ = debug
+    found = experiment.method.trivial(experiment.train_data, experiment.test_data)
+    assert 0.1 <= found["accuracy"]["majority"] < 0.11
+    assert found["loss"]["shares"] == pytest.approx(np.log(10), abs=0.01)
+
+
 def test_draws_no_samples(debug):
     experiment, state = debug
     with pytest.raises(InputError, match="draws no samples"):

@@ -6,8 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from research.data import image_sets
 from research.data.scaling import scaled
 from research.errors import InputError
+from research.evaluation.pixel_histograms import histogram_bits
 from research.methods.denoising import SOLVERS, labels_to_draw, training_labels
 from research.methods.diffusion import Diffusion
 from research.methods.diffusion_losses import bound_loss, weight
@@ -103,6 +105,13 @@ def test_the_bound_falls_in_training_and_the_sample_is_the_image():
     assert evaluate(state, BATCH, RNG)["bits_per_dim"].mean() < before / 2
     drawn = made.sample(state, RNG, count=8)["images"]
     assert float(jnp.abs(drawn - scaled(BATCH["image"][:8], 17)).mean()) < 0.1
+
+
+def test_pixels_by_themselves_stand_beside():
+    train, test = (image_sets.load("digits", split) for split in ("train", "test"))
+    seen, met = (np.asarray(data.arrays()["image"]) for data in (train, test))
+    expected = histogram_bits([seen], [met], levels=17)
+    assert method().trivial(train, test) == {"bits_per_dim": {"pixel_histograms": expected}}
 
 
 @pytest.mark.parametrize(

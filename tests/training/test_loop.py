@@ -192,6 +192,16 @@ def test_a_run_killed_in_a_hook_comes_back_to_it(tmp_path):
     assert acted == [6, 9]
 
 
+def test_a_hook_that_can_not_act_is_told_before_a_run_goes_on(tmp_path):
+    acted = []
+    hook = Hook(0, lambda state: acted.append(int(state.step)), at_start=True)
+    for stop in (4, 8, 8):
+        checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+        fit(steps=stop, checkpoints=checkpoints, checkpoint_every=0, hooks=[hook])
+        checkpoints.close()
+    assert acted == [0, 4, 4, 8]  # a run that is through has nothing to lose
+
+
 @at_once
 def test_a_non_finite_step_is_named_and_never_saved(tmp_path, at_once):
     fitted = functools.partial(fit, steps_per_execution=at_once)

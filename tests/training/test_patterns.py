@@ -31,6 +31,28 @@ def test_a_pattern_for_nothing_is_refused(keys, message):
         checked(**keys)
 
 
+def test_a_rule_of_more_axes_than_anything_has_dimensions_is_refused():
+    with pytest.raises(InputError, match=r"'kernel.' has 5 axes, and what it is for 4 dim"):
+        checked(sharding=[("kernel$", ("fsdp", None, None, None, None))])
+
+
+@pytest.mark.parametrize("key", [dict(rates=[("^halve0/", 0.0)]), dict(decayed="^halve0/")])
+def test_a_players_patterns_are_of_its_own_parameters(key):
+    config = load_config("configs/gan.py:digits_debug")
+    config.optimizer.discriminator.update(weight_decay=0.1, **key)
+    build(config).check()
+    config.optimizer.generator.update(weight_decay=0.1, **key)
+    with pytest.raises(InputError, match=r"optimizer.generator.*: '.halve0/' is in no parameter's"):
+        build(config).check()
+
+
+def test_a_decay_that_would_decay_nothing_is_refused():
+    config = load_config("configs/word2vec.py:skipgram_debug")
+    config.optimizer.weight_decay = 0.5
+    with pytest.raises(InputError, match=r"optimizer.decayed: 'kernel.' is in no parameter's path"):
+        build(config).check()
+
+
 def test_a_pattern_that_an_earlier_one_hides_is_for_something():
     checked(
         decayed="bias$|scales$",
