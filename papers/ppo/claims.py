@@ -8,14 +8,7 @@ import numpy as np
 
 from papers import trained
 from papers.ledger import Claim
-from papers.rules import (
-    Measurement,
-    figure,
-    identity,
-    ordered,
-    surely_at_least,
-    violated,
-)
+from papers.rules import Measurement, figure, identity, ordered, surely_at_least, violated
 from research.methods.advantages import generalized_advantages
 from research.methods.ppo import surrogate
 from research.run import plain
