@@ -1,7 +1,6 @@
 """Language models: the next token by maximum likelihood, and text written on from a prompt."""
 
 import functools
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -169,10 +168,8 @@ class LanguageModel(TextWriter, TextRanker):
         options = {name: value for name, value in settings.items() if value is not None}
         given: dict[str, Any] = dict(new_tokens=new_tokens, block=BLOCK, strategy=strategy)
         parts = self.written(state, rng, [prompt], **given, **options)
-        first = next(parts)  # or an error, which no prompt should stand before
-        yield prompt
-        whole = itertools.chain([first], parts)
-        yield from writing.shown(whole, lambda row: writing.added(self.tokenizer, before, row))
+        added = functools.partial(writing.added, self.tokenizer, before)
+        yield from writing.headed(prompt, writing.shown(parts, added))
 
     def written(
         self,

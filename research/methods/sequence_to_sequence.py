@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from research.data.tokenizers import Tokenizer
 from research.errors import check_least
 from research.methods.decoders import rewound, taken
-from research.methods.writing import BLOCK, SETTINGS, continued, gathered, pattern, shown
+from research.methods.writing import BLOCK, SETTINGS, continued, gathered, headed, pattern, shown
 from research.networks.encoder_decoder import Reading, Source
 from research.networks.transformer import unrolled
 from research.sampling.decoding import Decoder
@@ -180,9 +179,7 @@ class SequenceToSequence(TextWriter):
         options = {name: value for name, value in settings.items() if value is not None}
         asked: dict[str, Any] = dict(new_tokens=new_tokens, strategy=strategy, **options)
         parts = self.written(state, rng, [inputs], block=BLOCK, **asked)
-        first = next(parts)  # or an error, which no input should stand before
-        yield before
-        yield from shown(itertools.chain([first], parts), lambda tokens: self.text(tokens, inputs))
+        yield from headed(before, shown(parts, lambda tokens: self.text(tokens, inputs)))
 
     def written(
         self,

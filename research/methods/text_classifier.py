@@ -51,7 +51,7 @@ class TextClassifier(FineTunedEncoder):
         seen, met = train.arrays()["label"], test.arrays()["label"]
         return trivial_classifiers(seen, met, classes=len(self.classes))
 
-    def sample(  # type: ignore[override]
+    def sample(  # type: ignore[override]  # only after examples
         self, state: TrainState, rng: Rng, *, count: int, batch: Batch
     ) -> dict[str, Any]:
         """Of unseen examples `predictions` and `labels`, (count,), and `texts` that show both."""

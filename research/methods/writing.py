@@ -73,6 +73,14 @@ def shown(
         before = now
 
 
+def headed(head: str, pieces: Iterator[str]) -> Iterator[str]:
+    """`head` and the pieces; an error of the first, which no head should stand before, alone."""
+    first = next(pieces)
+    yield head
+    yield first
+    yield from pieces
+
+
 def around_gaps(tokenizer: Tokenizer, prompt: str, gap: str) -> list[Int32[np.ndarray, "n"]]:
     """The tokens of a prompt's parts, before, between and after its gaps.
 

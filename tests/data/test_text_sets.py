@@ -14,7 +14,6 @@ from research import registry, run
 from research.data import corpora, datasets, packing, pipelines
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError
-from research.methods import text_likelihoods
 from research.training.method import Aux, Method, Objective
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "that", "rat", "at", "sea"]
@@ -82,14 +81,6 @@ def test_windows_are_the_stream_at_every_place(folder, tokenizer):
     assert np.all(rows["segments"] == 1) and np.all(rows["positions"] == np.arange(17))
     size = sum(len(text.encode()) for text in contents(folder, "train"))
     assert train.bytes_per_token == pytest.approx(size / len(stream))
-
-
-def test_bytes_are_counted_where_tokens_tell_all_of_the_text(folder):
-    """Else a text of words would have fewer bits a byte the fewer of them are known."""
-    assert char(folder).bytes_per_token > 0
-    words = char(folder, tokenizer="word")
-    assert words.bytes_per_token is None
-    assert list(text_likelihoods.ngrams(words, words)) == ["loss"]
 
 
 def test_windows_of_the_test_split_predict_each_token_once(folder):

@@ -1,4 +1,4 @@
-"""How likely a text is after a prompt: token by token, of long prompts and of long texts."""
+"""How likely a text is after a prompt: token by token, of long prompts and texts, by the byte."""
 
 import dataclasses
 
@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from research.data import text_sets
+from research.methods import text_likelihoods
 from tests.methods.test_language_model import TEXT, TOKENIZER, method
 
 
@@ -53,3 +55,15 @@ def test_a_text_of_more_than_the_context_is_read_in_stretches():
     assert whole == pytest.approx(model.log_likelihoods(state, parts).sum(), rel=1e-6)
     assert model.log_likelihoods(state, [("to", ""), ("to", "b")])[0] == 0
     assert len(model.log_likelihoods(state, [])) == 0
+
+
+def test_bytes_are_counted_where_tokens_tell_all_of_the_text(tmp_path):
+    """Else a text of words would have fewer bits a byte the fewer of them are known."""
+    (tmp_path / "one.txt").write_text("the cat sat on a mat\n" * 40)
+    characters, words = (
+        text_sets.load(str(tmp_path / "one.txt"), "train", tokenizer=kind, length=8)
+        for kind in ("char", "word")
+    )
+    assert characters.bytes_per_token > 0
+    assert words.bytes_per_token is None
+    assert list(text_likelihoods.ngrams(words, words)) == ["loss"]
