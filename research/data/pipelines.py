@@ -83,6 +83,12 @@ def batches(dataset: Dataset, *, batch_size: int) -> Iterator[dict[str, np.ndarr
     return one_pass()
 
 
+def whole(dataset: Dataset, *, size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
+    """One pass in order: the fields of every example once, at most `size` at a time."""
+    for start in range(0, len(dataset), size):
+        yield _gather(dataset, np.arange(start, min(start + size, len(dataset))))
+
+
 def rows(dataset: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
     """The fields of the examples at `indices`, each (B, ...); after the last comes the first."""
     return _gather(dataset, np.asarray(indices) % len(dataset))

@@ -22,6 +22,10 @@ class Tokenized(Dataset):
 
     tokenizer: Tokenizer
 
+    def rows(self) -> dict[str, np.ndarray]:
+        """The fields of all rows, each text in them once."""
+        return self.arrays()
+
     def traits(self) -> dict[str, Any]:
         return {"tokenizer": self.tokenizer, "vocabulary": self.tokenizer.size}
 
@@ -51,10 +55,14 @@ class TextSet(Tokenized):
     def test_traits(self) -> dict[str, Any]:
         return {"bytes_per_token": self.bytes_per_token}
 
+    def rows(self) -> dict[str, np.ndarray]:
+        """Of rows that overlap those alone that follow one another."""
+        stride = self.length if self.overlap else 1
+        return {name: array[::stride] for name, array in self.arrays().items()}
+
     def transitions(self) -> tuple[Int32[np.ndarray, "n"], Int32[np.ndarray, "n"]]:
         """The token before and the token, of each that a causal model predicts, every one once."""
-        stride = self.length if self.overlap else 1
-        rows = {name: array[::stride] for name, array in self.arrays().items()}
+        rows = self.rows()
         before, after = rows["segments"][:, :-1], rows["segments"][:, 1:]
         counts = (before == after) & (after > 0)
         return rows["tokens"][:, :-1][counts], rows["tokens"][:, 1:][counts]

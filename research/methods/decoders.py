@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from research.networks.encoder_decoder import Reading, Source
 from research.sampling.decoding import Decoder
 from research.training.types import Params
 
@@ -15,7 +16,7 @@ from research.training.types import Params
 @functools.cache
 def decoder(network: Any) -> Decoder:
     """The network as decoding sees it; its parameters are those of layers one by one."""
-    network = network.clone(scan=False) if hasattr(network, "scan") else network
+    network = one_by_one(network)
 
     def empty(batch: int, capacity: int) -> Any:
         return network.apply({}, batch, capacity, method="empty_cache")
@@ -36,6 +37,52 @@ def decoder(network: Any) -> Decoder:
         take=taken,
         grow=grown if network.rewinds else None,
     )
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def remembered(
+    network: Any, params: Params, inputs: Int[Array, "B S"], lengths: Int[Array, " B"]
+) -> Source:
+    """What all steps of decoding read of the inputs; they are encoded once."""
+
+    def through(network: Any) -> Source:
+        return network.remember(network.encode(inputs, lengths))
+
+    return one_by_one(network).apply({"params": params}, method=through)
+
+
+@functools.cache
+def source_decoder(network: Any) -> Decoder:
+    """The network as decoding sees it; its `params` are those, and the `source` that rows read."""
+    network = one_by_one(network)
+
+    def empty(batch: int, capacity: int) -> Reading:
+        return network.apply({}, batch, capacity, method="empty_cache")
+
+    def extend(given: Any, cache: Reading, tokens: Array, counts: Array) -> tuple[Array, Reading]:
+        call = tokens, counts, cache, given["source"]
+        return network.apply({"params": given["params"]}, *call, method="decode")
+
+    def logits(given: Any, hidden: Array) -> Array:
+        return network.apply({"params": given["params"]}, hidden, method="logits")
+
+    def rewind(cache: Reading, lengths: Int[Array, " B"]) -> Reading:
+        return dataclasses.replace(cache, written=rewound(cache.written, lengths))
+
+    return Decoder(
+        vocabulary=network.vocabulary,
+        length=network.target_length,
+        empty=empty,
+        extend=extend,
+        logits=logits,
+        rewind=rewind,
+        take=taken,
+    )
+
+
+def one_by_one(network: Any) -> Any:
+    """The network whose parameters are those of layers one by one."""
+    return network.clone(scan=False) if hasattr(network, "scan") else network
 
 
 def rewound(cache: Any, lengths: Int[Array, " B"]) -> Any:

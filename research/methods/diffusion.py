@@ -1,11 +1,10 @@
 """Denoising diffusion: DDPM and improved DDPM over a discrete noise schedule."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -159,12 +158,8 @@ class Diffusion(Method):
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """`bits_per_dim` of each pixel's own histogram of the training images."""
-
-        def images(data: Dataset) -> Iterator[np.ndarray]:
-            for batch in pipelines.batches(data, batch_size=1000):
-                yield np.asarray(batch["image"])[batch["mask"] > 0]
-
-        bits = histogram_bits(images(train), images(test), levels=self.levels)
+        seen, met = ((x["image"] for x in pipelines.whole(data)) for data in (train, test))
+        bits = histogram_bits(seen, met, levels=self.levels)
         return {"bits_per_dim": {"pixel_histograms": bits}}
 
     def sample(

@@ -1,15 +1,19 @@
 """EDM: continuous-time diffusion with preconditioned denoising."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from research.data import pipelines
+from research.data.examples import Dataset
 from research.data.scaling import scaled
 from research.errors import InputError, check_least
+from research.evaluation.pixel_moments import moments
 from research.methods.denoising import (
     check_label_dropout,
     labels_to_draw,
@@ -103,8 +107,11 @@ class EDM(Method):
         x = x0 + aligned(sigma, x0) * eps
         dropout = named(rng, "dropout")
         denoised = self.precondition(params, x, sigma, labels, train=train, dropout=dropout)
-        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
-        return weight * jnp.mean((denoised - x0) ** 2, axis=(1, 2, 3))
+        return self.weight(sigma**2) * jnp.mean((denoised - x0) ** 2, axis=(1, 2, 3))
+
+    def weight(self, variance: Any) -> Any:
+        """lambda(sigma) by sigma^2."""
+        return (variance + self.sigma_data**2) / (variance * self.sigma_data**2)
 
     def precondition(
         self,
@@ -134,6 +141,27 @@ class EDM(Method):
         x0 = scaled(batch["image"], self.levels)
         params = averaged(state, "model")
         return {"denoising_error": self.denoising_error(params, x0, labels, rng, train=False)}
+
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """`denoising_error` by the best denoiser of independent Gaussian pixels.
+
+        They have the training images' `moments`; the mean is over sigma and the noise too.
+        """
+        mean, square = moments(self.observed(train))
+        variance = square - mean**2
+        missed = sum(np.square(x - mean).sum(axis=0) for x in self.observed(test)) / len(test)
+        nodes, shares = np.polynomial.hermite_e.hermegauss(40)
+        errors = []
+        for noise in np.exp(2 * (self.p_mean + self.p_std * nodes)):
+            # D(x) = (noise * mean + variance * x) / (noise + variance).
+            error = (noise**2 * missed + variance**2 * noise) / (noise + variance) ** 2
+            errors.append(self.weight(noise) * error.mean())
+        found = np.average(errors, weights=shares)
+        return {"denoising_error": {"independent_pixels": float(found)}}
+
+    def observed(self, data: Dataset) -> Iterator[np.ndarray]:
+        """The images of a set in [-1, 1], some at a time."""
+        return (np.asarray(scaled(x["image"], self.levels)) for x in pipelines.whole(data))
 
     def sample(
         self,

@@ -1,8 +1,6 @@
 """Sequence to sequence: a text written after another that is read, by maximum likelihood."""
 
-import dataclasses
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,13 +9,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from research.data.examples import Dataset
+from research.data.text_sets import Tokenized
 from research.data.tokenizers import Tokenizer
 from research.errors import check_least
-from research.methods.decoders import rewound, taken
+from research.evaluation.ngrams import ngram_nats
+from research.methods.decoders import remembered, source_decoder
 from research.methods.writing import BLOCK, SETTINGS, continued, gathered, headed, pattern, shown
-from research.networks.encoder_decoder import Reading, Source
+from research.networks.encoder_decoder import Source
 from research.networks.transformer import unrolled
-from research.sampling.decoding import Decoder
 from research.training.method import Aux, Objective, TextWriter
 from research.training.optimizers import averaged
 from research.training.rng import named
@@ -68,6 +68,18 @@ class SequenceToSequence(TextWriter):
         loss, accuracy = (jnp.sum(x * counted, axis=1) / weight for x in (nats, hits))
         return dict(loss=loss, accuracy=accuracy, weight=weight)
 
+    def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
+        """What unigrams and bigrams of the training targets get: they read no inputs."""
+        seen, met = map(self.transitions, (train, test))
+        return {"loss": ngram_nats(seen, met, vocabulary=self.tokenizer.size)}
+
+    def transitions(self, data: Dataset) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """What stands before each target token of the set, and the token."""
+        assert isinstance(data, Tokenized)
+        pairs = jax.jit(self.pairs)(data.rows(), jax.random.key(0))
+        counted = np.asarray(self.counted(pairs)) > 0
+        return np.asarray(self.before(pairs))[counted], np.asarray(pairs["targets"])[counted]
+
     def pairs(self, batch: Batch, rng: Rng) -> Batch:
         """`inputs` and `targets` of a batch, which here has them."""
         return batch
@@ -92,9 +104,7 @@ class SequenceToSequence(TextWriter):
         self, params: Params, pairs: Batch, through: Any, dropout: Rng | None = None
     ) -> Array:
         """The network on what stands before each target and on the inputs, which it encodes."""
-        start = ((0, 0), (1, 0))
-        before = jnp.pad(pairs["targets"][:, :-1], start, constant_values=self.tokenizer.pad)
-        how = dict(train=dropout is not None)
+        before, how = self.before(pairs), dict(train=dropout is not None)
 
         def whole(network: Any) -> Array:
             source = network.encode(pairs["inputs"], self.lengths(pairs["inputs"]), **how)
@@ -102,6 +112,11 @@ class SequenceToSequence(TextWriter):
 
         rngs = None if dropout is None else {"dropout": dropout}
         return self.network.apply({"params": params}, method=whole, rngs=rngs)
+
+    def before(self, pairs: Batch) -> Int[Array, "B T"]:
+        """What stands before each target token: first `pad`."""
+        start = ((0, 0), (1, 0))
+        return jnp.pad(pairs["targets"][:, :-1], start, constant_values=self.tokenizer.pad)
 
     def counted(self, pairs: Batch) -> Float[Array, "B T"]:
         """1 for each target token up to its end."""
@@ -211,7 +226,9 @@ class SequenceToSequence(TextWriter):
         now = room if new_tokens is None else min(new_tokens, room)
         asked: dict[str, Any] = dict(new_tokens=now, strategy=strategy, end=end, **settings)
         given = {"params": params, "source": source}
-        rows = continued(decoder(self.network), given, texts, rng, block=min(block, now), **asked)
+        rows = continued(
+            source_decoder(self.network), given, texts, rng, block=min(block, now), **asked
+        )
         for more in rows:
             yield [row[row != end].tolist() for row in more]
 
@@ -238,49 +255,3 @@ def padded(
     for row, own in zip(tokens_BxS, inputs, strict=True):
         row[: len(own)] = own
     return jnp.asarray(tokens_BxS), jnp.array([len(own) for own in inputs], jnp.int32)
-
-
-def one_by_one(network: Any) -> Any:
-    """The network whose parameters are those of layers one by one."""
-    return network.clone(scan=False)
-
-
-@functools.partial(jax.jit, static_argnames="network")
-def remembered(
-    network: Any, params: Params, inputs: Int[Array, "B S"], lengths: Int[Array, " B"]
-) -> Source:
-    """What all steps of decoding read of the inputs; they are encoded once."""
-
-    def through(network: Any) -> Source:
-        return network.remember(network.encode(inputs, lengths))
-
-    return one_by_one(network).apply({"params": params}, method=through)
-
-
-@functools.cache
-def decoder(network: Any) -> Decoder:
-    """The network as decoding sees it; its `params` are those, and the `source` that rows read."""
-    network = one_by_one(network)
-
-    def empty(batch: int, capacity: int) -> Reading:
-        return network.apply({}, batch, capacity, method="empty_cache")
-
-    def extend(given: Any, cache: Reading, tokens: Array, counts: Array) -> tuple[Array, Reading]:
-        call = tokens, counts, cache, given["source"]
-        return network.apply({"params": given["params"]}, *call, method="decode")
-
-    def logits(given: Any, hidden: Array) -> Array:
-        return network.apply({"params": given["params"]}, hidden, method="logits")
-
-    def rewind(cache: Reading, lengths: Int[Array, " B"]) -> Reading:
-        return dataclasses.replace(cache, written=rewound(cache.written, lengths))
-
-    return Decoder(
-        vocabulary=network.vocabulary,
-        length=network.target_length,
-        empty=empty,
-        extend=extend,
-        logits=logits,
-        rewind=rewind,
-        take=taken,
-    )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from research.data import pipelines
 from research.data.examples import Dataset
 from research.errors import InputError, check_choice, check_least
+from research.evaluation.pixel_moments import moments
 from research.methods.importance_bounds import (
     BOUNDS,
     Terms,
@@ -117,23 +118,15 @@ class VAE(LatentVariable):
         }
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
-        """`nll` of independent pixels that have the training images' moments.
-
-        One image more, of mean 0 and square 1, lets no pixel seem certain.
-        """
-        mean, square = jnp.zeros(self.image_shape), jnp.ones(self.image_shape)
-        for x in self.observed(train):
-            mean, square = mean + jnp.sum(x, axis=0), square + jnp.sum(x**2, axis=0)
-        count = len(train) + 1
-        params, output = self.likelihood.marginal(mean / count, square / count)
+        """`nll` of independent pixels that have the training images' `moments`."""
+        params, output = self.likelihood.marginal(*map(jnp.float32, moments(self.observed(train))))
         log_p = [self.likelihood.log_prob(params, x, output) for x in self.observed(test)]
         return {"nll": {"independent_pixels": -float(jnp.mean(jnp.concatenate(log_p)))}}
 
     def observed(self, data: Dataset) -> Iterator[Float[Array, "B H W C"]]:
         """The images of a set in order, as the likelihood observes them, a thousand at a time."""
-        for number, batch in enumerate(pipelines.batches(data, batch_size=1000)):
-            images = batch["image"][batch["mask"] > 0]
-            yield self.likelihood.observed(images, jax.random.key(number))
+        for number, examples in enumerate(pipelines.whole(data)):
+            yield self.likelihood.observed(examples["image"], jax.random.key(number))
 
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:
         """`images` (count, H, W, C) in [-1, 1]: the means E[x | z] of z from the prior."""

@@ -163,6 +163,13 @@ def test_one_pass_has_full_batches_in_order(batch_size, in_memory):
     np.testing.assert_array_equal(kept, np.arange(50))
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_whole_set_has_each_example_once(in_memory):
+    parts = list(pipelines.whole(numbered(50, in_memory=in_memory), size=20))
+    assert [part["image"].shape for part in parts] == [(n, 2, 2, 1) for n in (20, 20, 10)]
+    np.testing.assert_array_equal(np.concatenate([x["label"] for x in parts]), np.arange(50))
+
+
 @pytest.mark.parametrize("batch_size", [0, -4])
 def test_a_batch_size_that_is_not_positive_is_refused_at_once(batch_size):
     with pytest.raises(InputError, match=f"batch_size is {batch_size}; 1 is the least"):

@@ -17,6 +17,7 @@ from research.methods.edm import EDM
 from research.networks.unet import UNet
 from research.sampling.denoisers import Prediction
 from research.sampling.schedules import cosine
+from tests.methods.test_vae_parts import image_set
 
 RNG = jax.random.key(0, impl="rbg")  # compiles in half the time
 BATCH = {
@@ -208,6 +209,30 @@ def test_hybrid_loss_teaches_the_variance_only():
     full_mean, full_variance = gradient("vlb", *at)
     assert bool((of_mean == 0).all()) and bool((full_mean != 0).all())
     np.testing.assert_allclose(of_variance, full_variance / 1000, rtol=1e-4)
+
+
+class ByPixel(EDM):
+    """The best denoiser where pixels are independent Gaussians of `mean` and `variance`."""
+
+    def precondition(self, params, x, sigma, labels, **options):
+        noise = sigma.reshape(-1, 1, 1, 1) ** 2
+        return (noise * self.mean + self.variance * x) / (noise + self.variance)
+
+
+def test_independent_pixels_denoise_as_in_the_loss():
+    """The closed form is the mean over drawn sigmas and noise, of images of other moments too."""
+    made, rng = method(ByPixel), np.random.default_rng(0)
+    seen, met = (rng.integers(0, n, (20, 4, 4, 1), dtype=np.uint8) for n in (9, 17))
+    x = scaled(seen, 17)
+    made.mean = x.sum(0) / 21
+    made.variance = ((x**2).sum(0) + 1) / 21 - made.mean**2
+    sets = (image_set(images, levels=17) for images in (seen, met))
+    found = made.trivial(*sets)["denoising_error"]["independent_pixels"]
+    drawn = jnp.asarray(np.repeat(scaled(met, 17), 5000, axis=0))
+    errors = np.asarray(made.denoising_error({}, drawn, None, jax.random.key(0), train=False))
+    scatter = float(errors.std()) / len(errors) ** 0.5
+    assert scatter < 0.01 * found
+    assert found == pytest.approx(errors.mean(), abs=4 * scatter)
 
 
 class Echo:

@@ -7,6 +7,8 @@ import optax
 import pytest
 
 from research.data import tokenizers
+from research.data.examples import InMemory
+from research.data.text_sets import PairSet
 from research.errors import InputError
 from research.methods.sequence_to_sequence import SequenceToSequence
 from research.networks.encoder_decoder import EncoderDecoder
@@ -84,6 +86,27 @@ def test_what_counts_is_a_target_up_to_its_end():
         total += nats.sum()
     loss, _ = jax.jit(ours.loss)(params, state, batch, jax.random.key(0))
     np.testing.assert_allclose(loss, total / 6, rtol=1e-5)
+
+
+def test_trivial_models_read_targets_alone():
+    """Trained on abc and ab, asked for ab, each with its end: by hand."""
+    train, test = (
+        PairSet(
+            name="halves",
+            split="",
+            fingerprint="",
+            source=InMemory(pairs(texts)),
+            tokenizer=TOKENIZER,
+            input_length=S,
+            target_length=T,
+        )
+        for texts in (["abcdef", "abgh"], ["abcd"])
+    )
+    found = method().trivial(train, test)["loss"]
+    alone = 3 / (7 + TOKENIZER.size)  # of a, of b and of the end
+    assert found["unigram"] == pytest.approx(-np.log(alone))
+    after = np.array([2 + alone, 2 + alone, 1 + alone]) / 3
+    assert found["bigram"] == pytest.approx(-np.log(after).mean())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import optax
 import pytest
 
 from papers.t5.claims import FIGURE_2, figure_2
-from research.data import tokenizers
+from research.data import packing, tokenizers
+from research.data.examples import InMemory
+from research.data.text_sets import TextSet
 from research.errors import InputError
 from research.methods import span_corruption
 from research.methods.span_corruption import Plan, SpanCorruption, composition, noise_mask, plan
@@ -99,6 +101,29 @@ def test_spans_are_drawn_by_step_and_row():
         np.testing.assert_array_equal(ours.lengths(rows), rows.shape[1])  # whatever ends within
     inputs, targets = (ours.rows(first[name]) for name in ("inputs", "targets"))
     assert ours.text(targets[0], inputs[0]) == TOKENIZER.decode(row)
+
+
+def test_trivial_models_know_each_span_of_windows_end_to_end():
+    """Of windows at every place those are read that follow one another."""
+    ours, stream = method(), np.resize(TOKENIZER.encode(TEXT), 39 * 7 + 1)
+    data = TextSet(
+        name="text",
+        split="train",
+        fingerprint="",
+        source=InMemory(packing.windows(stream, size=40, stride=1)),
+        tokenizer=TOKENIZER,
+        length=39,
+        bytes_per_token=None,
+        packed=False,
+        overlap=True,
+    )
+    before, after = ours.transitions(data)
+    assert len(after) == 7 * ours.plan.targets
+    np.testing.assert_array_equal(before[:: ours.plan.targets], TOKENIZER.pad)
+    for sentinel in TOKENIZER.sentinels[: ours.plan.spans + 1]:
+        assert (after == sentinel).sum() == 7
+    nats = ours.trivial(data, data)["loss"]
+    assert 0 < nats["bigram"] < nats["unigram"] < np.log(TOKENIZER.size)
 
 
 def test_gaps_of_a_prompt():
