@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from kernels.blocks import largest_divisor
 
 State = tuple[Array, ...]  # the hidden state first, each (B, H)
-MOST = 20  # steps of a chunk
+MOST = 8  # steps of a chunk, whose gates a core's own cache holds
 
 
 class Cell(NamedTuple):
@@ -44,23 +44,24 @@ def rnn(state: State, from_input: Array, from_state: Array) -> State:
 def lstm(state: State, from_input: Array, from_state: Array) -> State:
     """Hochreiter and Schmidhuber's with a forget gate; gates are i, f, g, o."""
     _, c = state
-    width = c.shape[-1]
-    # One tanh over all gates: XLA's CPU does not vectorise it on slices.
-    factor = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5]), width)
-    gates = jnp.tanh((from_input + from_state) * factor) * factor + (1 - factor)
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
-    c = f * c + i * g
-    return o * jnp.tanh(c), c
+    i, f, g, o = apart(*jnp.split(from_input + from_state, 4, axis=-1))
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
 def gru(state: State, from_input: Array, from_state: Array) -> State:
     """1406.1078 with the reset after the product, as cuDNN has it; gates are r, z, n."""
     (h,) = state
+    r, z, _ = jnp.split(from_input + from_state, 3, axis=-1)
     width = 2 * h.shape[-1]
-    both = jnp.tanh((from_input[..., :width] + from_state[..., :width]) / 2) / 2 + 0.5
-    r, z = jnp.split(both, 2, axis=-1)
-    n = jnp.tanh(from_input[..., width:] + r * from_state[..., width:])
+    r, z, of_input, of_state = apart(r, z, from_input[..., width:], from_state[..., width:])
+    n, z = jnp.tanh(of_input + jax.nn.sigmoid(r) * of_state), jax.nn.sigmoid(z)
     return ((1 - z) * n + z * h,)
+
+
+def apart(*slices: Array) -> tuple[Array, ...]:
+    """Slices as arrays of their own: XLA's CPU vectorises no tanh that reads them in place."""
+    return jax.lax.optimization_barrier(slices)
 
 
 CELLS = {"rnn": Cell(rnn, 1, 1), "lstm": Cell(lstm, 4, 2), "gru": Cell(gru, 3, 1)}
