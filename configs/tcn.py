@@ -6,8 +6,7 @@
 TASK_NETWORK, where TASK is adding (the sum of two marked numbers of 600), copy (ten symbols,
 repeated 1000 steps later) or mnist (a digit read pixel by pixel), NETWORK is tcn, lstm, gru or rnn.
 Each has a `_debug` form of two steps. Times are in papers/tcn/README.md: minutes for adding_tcn, up
-to an hour and a half of one core for the others, two and a half to four for mnist by a recurrent
-network.
+to an hour of one core for the others, three and a half for mnist by a recurrent network.
 """
 
 from typing import Any

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,26 +17,54 @@ from research.training.types import Params
 @functools.cache
 def decoder(network: Any) -> Decoder:
     """The network as decoding sees it; its parameters are those of layers one by one."""
+    return cached(
+        network,
+        lambda params: (params, ()),
+        length=network.length,
+        rewind=rewound if network.rewinds else None,
+        grow=grown if network.rewinds else None,
+    )
+
+
+@functools.cache
+def source_decoder(network: Any) -> Decoder:
+    """The network as decoding sees it; its `params` are those, and the `source` that rows read."""
+
+    def rewind(cache: Reading, lengths: Int[Array, " B"]) -> Reading:
+        return dataclasses.replace(cache, written=rewound(cache.written, lengths))
+
+    return cached(
+        network,
+        lambda given: (given["params"], (given["source"],)),
+        length=network.target_length,
+        rewind=rewind,
+    )
+
+
+def cached(
+    network: Any, split: Callable[[Any], tuple[Params, tuple[Any, ...]]], **further: Any
+) -> Decoder:
+    """A decoder; `split` has the parameters of what it is given, and what else its steps read."""
     network = one_by_one(network)
 
     def empty(batch: int, capacity: int) -> Any:
         return network.apply({}, batch, capacity, method="empty_cache")
 
-    def extend(params: Params, cache: Any, tokens: Array, counts: Array) -> tuple[Array, Any]:
-        return network.apply({"params": params}, tokens, counts, cache, method="decode")
+    def extend(given: Any, cache: Any, tokens: Array, counts: Array) -> tuple[Array, Any]:
+        params, read = split(given)
+        return network.apply({"params": params}, tokens, counts, cache, *read, method="decode")
 
-    def logits(params: Params, hidden: Array) -> Array:
+    def logits(given: Any, hidden: Array) -> Array:
+        params, _ = split(given)
         return network.apply({"params": params}, hidden, method="logits")
 
     return Decoder(
         vocabulary=network.vocabulary,
-        length=network.length,
         empty=empty,
         extend=extend,
         logits=logits,
-        rewind=rewound if network.rewinds else None,
         take=taken,
-        grow=grown if network.rewinds else None,
+        **further,
     )
 
 
@@ -49,35 +78,6 @@ def remembered(
         return network.remember(network.encode(inputs, lengths))
 
     return one_by_one(network).apply({"params": params}, method=through)
-
-
-@functools.cache
-def source_decoder(network: Any) -> Decoder:
-    """The network as decoding sees it; its `params` are those, and the `source` that rows read."""
-    network = one_by_one(network)
-
-    def empty(batch: int, capacity: int) -> Reading:
-        return network.apply({}, batch, capacity, method="empty_cache")
-
-    def extend(given: Any, cache: Reading, tokens: Array, counts: Array) -> tuple[Array, Reading]:
-        call = tokens, counts, cache, given["source"]
-        return network.apply({"params": given["params"]}, *call, method="decode")
-
-    def logits(given: Any, hidden: Array) -> Array:
-        return network.apply({"params": given["params"]}, hidden, method="logits")
-
-    def rewind(cache: Reading, lengths: Int[Array, " B"]) -> Reading:
-        return dataclasses.replace(cache, written=rewound(cache.written, lengths))
-
-    return Decoder(
-        vocabulary=network.vocabulary,
-        length=network.target_length,
-        empty=empty,
-        extend=extend,
-        logits=logits,
-        rewind=rewind,
-        take=taken,
-    )
 
 
 def one_by_one(network: Any) -> Any:

@@ -2,7 +2,7 @@
 
 What has no order in time is a product of a whole chunk of steps: the inputs', and in the backward
 pass the gates made again and the weights' gradients. Only the states are kept, so gates never
-leave the cache. On one CPU core a training step takes 0.5 to 1.05 of differentiating a plain scan.
+leave the cache. Times are in papers/tcn/README.md.
 """
 
 import functools
