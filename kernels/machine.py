@@ -3,12 +3,15 @@
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import os
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from kernels.targets import TARGETS, Target, of_device
 
@@ -97,6 +100,24 @@ def threads() -> int:
     """Those of XLA's pool on this CPU: one a core, or NPROC."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     return int(os.environ.get("NPROC", cores or 1))
+
+
+def multiplied(dtype: Any) -> jnp.dtype:
+    """The dtype in which this machine multiplies factors of `dtype`.
+
+    A CPU that has no instructions for bfloat16's multiplies float32, which costs it no more.
+    """
+    dtype = jnp.dtype(dtype)
+    if dtype != jnp.bfloat16 or machine().platform != "cpu" or multiplies_bfloat16():
+        return dtype
+    return jnp.dtype(jnp.float32)
+
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether Linux tells of this CPU's instructions for it: AVX-512's, AMX's or ARM's."""
+    told = pathlib.Path("/proc/cpuinfo")
+    return told.exists() and "bf16" in told.read_text()
 
 
 def pallas_interpreter(platform: Literal["tpu", "gpu"] = "tpu") -> Any:

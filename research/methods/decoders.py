@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from kernels.machine import multiplied
 from research.networks.encoder_decoder import Reading, Source
 from research.sampling.decoding import Decoder
 from research.training.types import Params
@@ -45,7 +46,7 @@ def cached(
     network: Any, split: Callable[[Any], tuple[Params, tuple[Any, ...]]], **further: Any
 ) -> Decoder:
     """A decoder; `split` has the parameters of what it is given, and what else its steps read."""
-    network = one_by_one(network)
+    network = stepwise(network)
 
     def empty(batch: int, capacity: int) -> Any:
         return network.apply({}, batch, capacity, method="empty_cache")
@@ -77,12 +78,20 @@ def remembered(
     def through(network: Any) -> Source:
         return network.remember(network.encode(inputs, lengths))
 
-    return one_by_one(network).apply({"params": params}, method=through)
+    return stepwise(network).apply({"params": params}, method=through)
 
 
-def one_by_one(network: Any) -> Any:
-    """The network whose parameters are those of layers one by one."""
-    return network.clone(scan=False) if hasattr(network, "scan") else network
+def stepwise(network: Any) -> Any:
+    """The network as it decodes: its parameters are those of layers one by one.
+
+    Products and cache are in the dtype that the machine multiplies: in float32 no weight is rounded
+    anew by each program.
+    """
+    if not hasattr(network, "scan"):
+        return network
+    return network.clone(
+        scan=False, product_dtype=multiplied(network.product_dtype or network.dtype)
+    )
 
 
 def rewound(cache: Any, lengths: Int[Array, " B"]) -> Any:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels.linear import linear
+from kernels import machine
+from kernels.linear import linear, xla_cpu
 
 SIZES = {"plain": (12, 6, 5), "column": (7, 9, 1), "row": (1, 4, 8), "batches": (3, 5, 16, 24)}
 
@@ -77,8 +78,38 @@ class TestXLA(LinearSuite):
     backend = "xla"
 
 
+class TestXLACPUWithoutBfloat16(LinearSuite):
+    """Of a CPU that has no instructions for it."""
+
+    backend = "xla_cpu"
+
+    @pytest.fixture(autouse=True)
+    def of_such_a_cpu(self, monkeypatch):
+        monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
+
+    def test_compiled_factors_are_rounded(self):
+        """XLA drops casts to bfloat16 and back."""
+        x, kernel, bias, dout = arrays(40, 64, 24)
+        run = functools.partial(self.results, dtype="bfloat16")
+        for once, compiled in zip(
+            run(x, kernel, bias, dout), jax.jit(run)(x, kernel, bias, dout), strict=True
+        ):
+            np.testing.assert_allclose(once, compiled, rtol=1e-5, atol=1e-4)
+
+    def test_products_are_float32s(self):
+        x, kernel, bias, dout = arrays(40, 64, 24)
+        run = functools.partial(self.results, dtype="bfloat16")
+        code = jax.jit(run).lower(x, kernel, bias, dout).as_text()
+        products = [line for line in code.splitlines() if "dot_general" in line]
+        assert len(products) == 4 and not any("bf16" in line for line in products)
+
+
 class TestXLACPU(LinearSuite):
     backend = "xla_cpu"
+
+    @pytest.fixture(autouse=True)
+    def of_a_cpu_with_bfloat16(self, monkeypatch):
+        monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
 
     def test_turned_products_are_not_fused(self):
         """What the backend is for: after XLA's passes, no product sums over a factor's rows."""
@@ -122,10 +153,25 @@ def test_bad_arguments_are_named(message):
         linear(given.pop("x"), given.pop("kernel"), given.pop("bias"), **given)
 
 
-def test_a_lone_rows_factors_stay_bfloat16():
+def test_a_lone_rows_factors_stay_bfloat16(monkeypatch):
     """What XLA would take to float32 first, the kernel among them, twice the bytes to read."""
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
     x, kernel, *_ = (a.astype(jnp.bfloat16) for a in arrays(3, 64, 1024))
     product = jax.jit(lambda x: linear(x, kernel))
     np.testing.assert_array_equal(product(x[:1]), product(x)[:1])
     call = jax.jit(linear).lower(x[:1], kernel).compile()
     assert call.memory_analysis().temp_size_in_bytes < kernel.nbytes
+
+
+def test_threads_share_a_lone_rows_matrix(monkeypatch):
+    monkeypatch.setattr(xla_cpu, "threads", lambda: 5)
+    x, kernel, bias, dout = arrays(1, 384, 1024)
+
+    def parts(inputs):
+        code = jax.make_jaxpr(linear)(x[:, :inputs], kernel[:inputs])
+        return set(re.findall(r"f32\[(\d+),1,1024\]", str(code)))
+
+    assert parts(384) == {"4"}  # of equal size, at most a thread's
+    assert parts(48) == {"1"}  # too little to share
+    truth = exact(x, kernel, bias, dout)[0]
+    np.testing.assert_allclose(linear(x, kernel, bias), truth, rtol=1e-5, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Kernels with a race in Pallas's interpreter of TPUs, and the same ones without it."""
+"""Races in Pallas's interpreter of TPUs, and the same kernels without; what a CPU multiplies."""
 
 import functools
 
@@ -9,7 +9,8 @@ import pytest
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from kernels.machine import interpreted, pallas_interpreter
+from kernels import machine
+from kernels.machine import compiled_for, interpreted, multiplied, pallas_interpreter
 
 X = np.arange(2 * 8 * 128, dtype="float32").reshape(2, 8, 128)
 RACE = "a TPU kernel has a data race"
@@ -108,3 +109,12 @@ def test_too_few_threads_are_told(monkeypatch):
     monkeypatch.setenv("NPROC", "1")
     with pytest.raises(ValueError, match="or NPROC=2 before JAX starts"), interpreted("races"):
         pass
+
+
+def test_a_cpu_without_bfloat16_multiplies_float32(monkeypatch):
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
+    assert multiplied("bfloat16") == jnp.float32 and multiplied("float16") == jnp.float16
+    with compiled_for("tpu-v5e"):
+        assert multiplied("bfloat16") == jnp.bfloat16
+    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
+    assert multiplied(jnp.bfloat16) == jnp.bfloat16
