@@ -30,6 +30,7 @@ def started(module: str, requirements: Sequence[str], data: pathlib.Path) -> Ite
         yield peer
     finally:
         peer.kill()
+        peer.communicate()  # closes its pipes, also where it never read what it was asked
 
 
 def stretch(peer: Process, steps: int) -> float:

@@ -1,6 +1,7 @@
 """The comparison with peers: they take turns, and a peer that dies says so."""
 
 import importlib
+import pathlib
 import subprocess
 import sys
 
@@ -42,6 +43,15 @@ def test_a_peer_that_ended_before_it_was_asked_is_an_error():
     gone.wait()
     with pytest.raises(InputError, match="ended with exit code 3"):
         process.stretch(gone, 10)
+
+
+def test_a_peers_pipes_are_closed_though_it_never_read(monkeypatch, tmp_path):
+    """Or Python tells of a broken one when all is over."""
+    monkeypatch.setattr(process, "environment", lambda requirements: pathlib.Path(sys.prefix))
+    with pytest.raises(InputError, match="ended with"), process.started("this", (), tmp_path) as it:
+        it.wait()
+        process.stretch(it, 10)
+    assert it.stdin.closed and it.stdout.closed
 
 
 @pytest.mark.parametrize("name", PEERS)
