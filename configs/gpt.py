@@ -4,7 +4,7 @@
     python -m launch.evaluate --workdir=runs/shakespeare
     python -m launch.sample --workdir=runs/shakespeare --prompt="ROMEO." --strategy=nucleus
 
-shakespeare_char: nanoGPT's CPU setting, 0.8M parameters, 2000 steps, 1 to 2 minutes on 2 cores.
+shakespeare_char: nanoGPT's CPU setting, 0.8M parameters, 2000 steps, 1 to 3 minutes on 2 cores.
 shakespeare_bpe: 2048 byte-level BPE tokens, whole documents packed, rotary positions, RMS norm and
 SwiGLU. 10m: GPT-2's shape over characters, 10.9M parameters. 124m: the paper's smallest size over
 GPT-2's own tokens, for an accelerator. Each has a `_debug` form of two steps.
