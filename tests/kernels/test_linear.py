@@ -78,39 +78,35 @@ class TestXLA(LinearSuite):
     backend = "xla"
 
 
-class TestXLACPUWithoutBfloat16(LinearSuite):
-    """Of a CPU that has no instructions for it."""
+class XLACPUSuite(LinearSuite):
+    """Inherit with `has_bfloat16`, whether the CPU has instructions for it."""
 
     backend = "xla_cpu"
+    has_bfloat16 = True
 
     @pytest.fixture(autouse=True)
-    def of_such_a_cpu(self, monkeypatch):
-        monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: False)
+    def cpu(self, monkeypatch):
+        monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: self.has_bfloat16)
+
+
+class TestXLACPUWithoutBfloat16(XLACPUSuite):
+    has_bfloat16 = False
 
     def test_compiled_factors_are_rounded(self):
-        """XLA drops casts to bfloat16 and back."""
-        x, kernel, bias, dout = arrays(40, 64, 24)
+        """XLA might take a cast to bfloat16 and back for nothing."""
+        given = arrays(40, 64, 24)
         run = functools.partial(self.results, dtype="bfloat16")
-        for once, compiled in zip(
-            run(x, kernel, bias, dout), jax.jit(run)(x, kernel, bias, dout), strict=True
-        ):
+        for once, compiled in zip(run(*given), jax.jit(run)(*given), strict=True):
             np.testing.assert_allclose(once, compiled, rtol=1e-5, atol=1e-4)
 
     def test_products_are_float32s(self):
-        x, kernel, bias, dout = arrays(40, 64, 24)
         run = functools.partial(self.results, dtype="bfloat16")
-        code = jax.jit(run).lower(x, kernel, bias, dout).as_text()
+        code = jax.jit(run).lower(*arrays(40, 64, 24)).as_text()
         products = [line for line in code.splitlines() if "dot_general" in line]
         assert len(products) == 4 and not any("bf16" in line for line in products)
 
 
-class TestXLACPU(LinearSuite):
-    backend = "xla_cpu"
-
-    @pytest.fixture(autouse=True)
-    def of_a_cpu_with_bfloat16(self, monkeypatch):
-        monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
-
+class TestXLACPU(XLACPUSuite):
     def test_turned_products_are_not_fused(self):
         """What the backend is for: after XLA's passes, no product sums over a factor's rows."""
         x, kernel, _, dout = arrays(256, 128, 256)
@@ -121,6 +117,14 @@ class TestXLACPU(LinearSuite):
         code = jax.jit(run).lower(x, kernel, dout).compile().as_text()
         dots = re.findall(r"dot\(.*?lhs_contracting_dims={(\d)}, rhs_contracting_dims={(\d)}", code)
         assert dots == [("1", "0")] * 2
+
+    def test_a_lone_rows_factors_stay_bfloat16(self):
+        """What XLA would take to float32 first, the kernel too, twice the bytes to read."""
+        x, kernel, *_ = (a.astype(jnp.bfloat16) for a in arrays(3, 64, 1024))
+        product = jax.jit(lambda x: linear(x, kernel))
+        np.testing.assert_array_equal(product(x[:1]), product(x)[:1])
+        call = jax.jit(linear).lower(x[:1], kernel).compile()
+        assert call.memory_analysis().temp_size_in_bytes < kernel.nbytes
 
 
 def test_on_a_cpu_auto_is_its_own():
@@ -151,16 +155,6 @@ def test_bad_arguments_are_named(message):
     given = dict(x=X, kernel=KERNEL, bias=None) | BAD[message]
     with pytest.raises(ValueError, match=re.escape(message)):
         linear(given.pop("x"), given.pop("kernel"), given.pop("bias"), **given)
-
-
-def test_a_lone_rows_factors_stay_bfloat16(monkeypatch):
-    """What XLA would take to float32 first, the kernel among them, twice the bytes to read."""
-    monkeypatch.setattr(machine, "multiplies_bfloat16", lambda: True)
-    x, kernel, *_ = (a.astype(jnp.bfloat16) for a in arrays(3, 64, 1024))
-    product = jax.jit(lambda x: linear(x, kernel))
-    np.testing.assert_array_equal(product(x[:1]), product(x)[:1])
-    call = jax.jit(linear).lower(x[:1], kernel).compile()
-    assert call.memory_analysis().temp_size_in_bytes < kernel.nbytes
 
 
 def test_threads_share_a_lone_rows_matrix(monkeypatch):
