@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.stats
+import scipy
 from jaxtyping import Array, Float
 
 from research.methods.vae import VAE

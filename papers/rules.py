@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy
 
 Measurement = Mapping[str, float]  # one seed's measured values by name
 FARTHEST = 0.25  # of a figure: so far its mean over seeds may be, however wide their spread

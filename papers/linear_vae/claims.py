@@ -8,7 +8,7 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
+import scipy
 
 from papers import linear_gaussian
 from papers.ledger import Claim

@@ -4,7 +4,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy
 from ml_collections import ConfigDict
 
 from papers import trained

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy
 
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, violated

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Int
-from sklearn.metrics import precision_recall_fscore_support
 
 
 def classification(
@@ -13,6 +12,8 @@ def classification(
     The classes are those among the predictions and the labels. One that is never predicted has
     precision 0, one that never is the label recall 0 (scikit-learn's macro averages).
     """
+    from sklearn.metrics import precision_recall_fscore_support  # as slow to import as JAX
+
     means = precision_recall_fscore_support(
         labels, predictions, average="macro", zero_division=np.float64(0)
     )

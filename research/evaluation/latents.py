@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.decomposition import PCA
 
 from research.errors import InputError
 from research.evaluation.figures import square_picture
@@ -74,6 +73,8 @@ def latent_map(means: Latents) -> Float[np.ndarray, "N 2"]:
         raise InputError(f"latent means of shape {means.shape} have no map: (2, 2) is the least")
     if means.shape[1] == 2:
         return np.asarray(means)
+    from sklearn.decomposition import PCA  # as slow to import as JAX
+
     return PCA(n_components=2, svd_solver="full").fit_transform(np.asarray(means))
 
 

@@ -1,7 +1,7 @@
 """Mode coverage of points against a mixture of Gaussians: modes, quality, reverse divergence."""
 
 import numpy as np
-import scipy.stats
+import scipy
 from jaxtyping import Float, Int
 
 from research.errors import InputError

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sacrebleu
-from rouge_score import rouge_scorer
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
 SELF_BLEU = 50  # texts that are compared with one another, at most
@@ -17,6 +16,8 @@ def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
 
     Each text has one reference; words are stemmed. Lin 2004, by the library `rouge-score`.
     """
+    from rouge_score import rouge_scorer  # of every evaluation's start NLTK would be half
+
     scorer = rouge_scorer.RougeScorer(ROUGE, use_stemmer=True)
     found = [scorer.score(*pair) for pair in zip(references, texts, strict=True)]
     return {name: float(np.mean([scores[name].fmeasure for scores in found])) for name in ROUGE}
