@@ -99,11 +99,15 @@ def _part(name: str, split: str, splits: Mapping[str, list[str]]) -> Part[str]:
 
 
 def _utf8(path: pathlib.Path) -> str:
+    return _decoded(path.read_bytes(), str(path))
+
+
+def _decoded(text: bytes, where: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} is not UTF-8 at byte {error.start} (0x{error.object[error.start]:02x}): "
+            f"{where} is not UTF-8 at byte {error.start} (0x{text[error.start]:02x}): "
             "convert it first, such as with iconv"
         ) from error
 
@@ -170,7 +174,7 @@ def _of_tfds(name: str, split: str) -> Part[str]:
     def read() -> Iterator[str]:
         records: Any = builder.as_data_source(split)
         for i in range(count):
-            yield records[i]["text"].decode("utf-8")
+            yield _decoded(records[i]["text"], f"{name}, text {i} of its {split} split,")
 
     return Part(preparation.shards_sha256(builder, split), read)
 

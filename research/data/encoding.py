@@ -22,7 +22,7 @@ from research.data.tokenizers import Tokenizer
 
 # The last writes out the texts of pairs itself.
 FILES = ("encoding", "packing", "tokenizers", "tokenizer_models", "word_contexts")
-BEGINNING = 1000  # characters of a text by which a tokenizer is judged
+BEGINNING = 1000  # characters of a text by which a tokenizer that knows all of it is judged
 CODE = tuple(pathlib.Path(__file__).with_name(f"{name}.py").read_bytes() for name in FILES)
 
 
@@ -30,7 +30,7 @@ class Stream(NamedTuple):
     """The documents of a split one after the other, each with its `end` token.
 
     `ends` are the places after those, `size` is the bytes of the texts in UTF-8: None where tokens
-    don't tell all of them, as those of words, which drop white space.
+    don't tell all of them, as those of words, which drop white space, or where one is `unknown`.
     """
 
     tokens: Int32[np.ndarray, "n"]
@@ -80,6 +80,7 @@ def stream(part: Part[str], tokenizer: Tokenizer) -> Stream:
                 file.write(ids.tobytes())
                 lengths.append(len(ids))
                 sizes.append(len(text.encode("utf-8")))
+                told = told and tokenizer.unknown not in ids
                 told = told and tokenizer.restores(text[:BEGINNING])
         np.save(folder / "ends.npy", np.cumsum(lengths))
         (folder / "size.json").write_text(json.dumps(sum(sizes) if told else None))

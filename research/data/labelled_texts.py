@@ -88,6 +88,8 @@ def load(
     given: dict[str, Any] = dict(name=name, split=split, tokenizer=made, length=length)
     if name in SPANS:
         arrays = _spans(arrays, examples, made, length=length)
+        if not len(arrays["first"]):
+            raise InputError(f"data.length={length} is too small: no answer of {name} is within it")
         source = InMemory(arrays)
         key = encoding.key(part.fingerprint, made.fingerprint, length, [e.span for e in examples])
         return SpanSet(**given, fingerprint=key, source=source)

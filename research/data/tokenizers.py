@@ -153,6 +153,8 @@ class Tokenizer:
             encodings = self._model.encode_batch_fast(list(texts), add_special_tokens=False)
         except TypeError as error:  # half of a surrogate pair is no text
             raise InputError("the text is not Unicode: it holds bytes that are no UTF-8") from error
+        except Exception as error:  # of a file with words and no token for others, say
+            raise InputError(f"the tokenizer cannot encode a text: {error}") from error
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def _special(self, role: str, names: Sequence[str]) -> int:

@@ -1,8 +1,9 @@
 """What methods share that fine-tune an encoder of texts together with a new last layer."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,17 @@ from research.training.rng import named
 from research.training.state import TrainState
 from research.training.types import Batch, Metrics, Params, Rng, Scalar
 
-PRETRAINED: dict[str, Callable[[Params], Params]] = {"minilm": minilm.params}
+
+class Pretrained(NamedTuple):
+    """A published encoder: its network, and its weights in a tree of their shapes."""
+
+    network: Callable[[], Any]
+    params: Callable[[Params], Params]
+
+
+PRETRAINED = {"minilm": Pretrained(minilm.network, minilm.params)}
+# What of a network may be otherwise: how it is computed, and what the weights' shapes tell.
+FREE = {"dropout", "scan", "remat", "dtype", "product_dtype", "kv_heads", "head_size", "hidden"}
 
 
 class FineTunedEncoder(Method):
@@ -32,8 +43,8 @@ class FineTunedEncoder(Method):
       pretrained: one of `PRETRAINED`, whose weights the encoder starts from; None draws them.
 
     Raises:
-      InputError: there are no such weights; from `init_params`, they cannot be had or are of
-        another network.
+      InputError: there are no such weights, or `network` computes otherwise than theirs; from
+        `init_params`, they cannot be had or have other shapes.
     """
 
     def __init__(
@@ -48,6 +59,8 @@ class FineTunedEncoder(Method):
             raise InputError(
                 f"method.pretrained={pretrained!r} is unknown; {nearest(pretrained, PRETRAINED)}"
             )
+        if pretrained is not None:
+            check_network(network, PRETRAINED[pretrained].network(), pretrained)
         self.network = network
         self.optimizer = optimizer
         self.tokenizer = tokenizer
@@ -70,7 +83,8 @@ class FineTunedEncoder(Method):
     def init_encoder(self, rng: Rng) -> Params:
         if self.pretrained is None:
             return self.network.init(rng, jnp.zeros((1, 1), jnp.int32))["params"]
-        return jax.tree.map(jnp.asarray, PRETRAINED[self.pretrained](weights.shapes(self.network)))
+        found = PRETRAINED[self.pretrained].params(weights.shapes(self.network))
+        return jax.tree.map(jnp.asarray, found)
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
@@ -96,3 +110,17 @@ class FineTunedEncoder(Method):
             train=dropout is not None,
             rngs=None if dropout is None else {"dropout": dropout},
         )
+
+
+def check_network(network: Any, published: Any, name: str) -> None:
+    """Raises InputError where `network` has another setting than `published`, but those `FREE`.
+
+    Many change no shape, so that the weights would be read and mean nothing.
+    """
+    if type(network) is not type(published):
+        own, right = (type(made).__name__ for made in (network, published))
+        raise InputError(f"the network is a {own}, and {name} is a {right}")
+    for field in dataclasses.fields(published):
+        own, right = (getattr(made, field.name) for made in (network, published))
+        if field.name not in FREE and own != right:
+            raise InputError(f"network.{field.name} is {own!r}, and {name}'s is {right!r}")

@@ -71,6 +71,8 @@ class LoRA(Method):
         trained: str | None = None,
     ):
         check_least(1, **{"lora.rank": rank})
+        if adapted is None and trained is None:
+            raise InputError("lora learns nothing: lora.adapted or lora.trained must be a pattern")
         for option, expression in (("lora.adapted", adapted), ("lora.trained", trained)):
             check_expressions(option, [] if expression is None else [expression])
         self.method = method

@@ -168,6 +168,9 @@ class GloVe(WordEmbeddings):
         power: float = 0.75,
     ):
         super().__init__(network=network, optimizer=optimizer, tokenizer=tokenizer, counts=counts)
+        if not cutoff > 0:
+            raise InputError(f"cutoff is {cutoff}; it must be above 0")
+        check_least(0, power=power)
         self.cutoff = cutoff
         self.power = power
 

@@ -107,3 +107,7 @@ def test_what_cannot_be():
         labelled_texts.load("kinds", "tset", tokenizer="char", length=40)
     with pytest.raises(InputError, match=r"data\.length=4 is too small: a text needs 8 tokens"):
         labelled_texts.load("kinds", "train", tokenizer="char", length=4)
+    with pytest.raises(
+        InputError, match=r"data\.length=8 is too small: no answer of words is with"
+    ):
+        labelled_texts.load("words", "train", tokenizer="char", length=8)

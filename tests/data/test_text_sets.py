@@ -170,9 +170,15 @@ def test_what_makes_other_examples_makes_another_fingerprint(folder):
 
 
 def test_a_test_split_may_have_what_training_lacks(tmp_path):
+    """And then its tokens tell no bytes, wherever it is."""
     (tmp_path / "one.txt").write_text("abc " * 90 + "xyz " * 10)
     test = char(tmp_path / "one.txt", "test", length=8)
     assert np.sum(test.arrays()["tokens"][0] == test.tokenizer.unknown) > 3
+    assert test.bytes_per_token is None
+    (tmp_path / "late.txt").write_text("abc " * 4500 + "abc " * 400 + "xyz " * 100)
+    late = char(tmp_path / "late.txt", "test", length=8)
+    assert late.bytes_per_token is None
+    assert char(tmp_path / "late.txt", "train", length=8).bytes_per_token is not None
 
 
 @pytest.mark.parametrize(

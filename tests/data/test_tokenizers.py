@@ -241,6 +241,16 @@ def test_a_file_that_is_no_tokenizer(content, tmp_path):
         Tokenizer.load(path)
 
 
+def test_a_file_without_a_token_for_other_words():
+    described = json.loads(tokenizers.train("word", ["a b"]).json)
+    del described["model"]["vocab"]["<unknown>"]
+    described["added_tokens"] = [
+        token for token in described["added_tokens"] if token["content"] != "<unknown>"
+    ]
+    with pytest.raises(InputError, match=r"the tokenizer cannot encode a text: .*UNK"):
+        Tokenizer(json.dumps(described)).document("a c")
+
+
 def test_ids_may_have_holes():
     described = json.loads(tokenizers.train("char", ["abc"]).json)
     described["model"]["vocab"]["c"] = 50

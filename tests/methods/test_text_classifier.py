@@ -11,6 +11,7 @@ from research.data.examples import InMemory
 from research.data.labelled_texts import LabelledSet
 from research.errors import InputError
 from research.methods import fine_tuning
+from research.networks.recurrent import Recurrent
 from research.pretrained import minilm
 from research.registry import NETWORKS
 from research.scores.artefacts import score
@@ -79,13 +80,30 @@ def test_pretrained_weights_are_where_it_starts(monkeypatch):
     def ones(like):
         return jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), like)
 
-    monkeypatch.setitem(fine_tuning.PRETRAINED, "ones", ones)
+    monkeypatch.setitem(fine_tuning.PRETRAINED, "ones", fine_tuning.Pretrained(network, ones))
     method = classifier(pretrained="ones")
     params = method.init_params(jax.random.key(0), batch_of())["model"]
     fresh = jax.eval_shape(classifier().init, jax.random.key(0), batch_of()).params["model"]
     assert jax.tree.structure(params) == jax.tree.structure(fresh)
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(params["encoder"]))
     assert not (params["head"]["kernel"] == 1).any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "wrong"),
+    [
+        (dict(heads=6), "network.heads is 6, and minilm's is 12"),
+        (dict(causal=True), "network.causal is True, and minilm's is False"),
+        (dict(activation="relu"), "network.activation is 'relu', and minilm's is 'gelu_exact'"),
+    ],
+)
+def test_weights_of_a_network_that_computes_otherwise(setting, wrong):
+    """Their shapes fit, and they would mean nothing."""
+    classifier(minilm.network().clone(dropout=0.1, scan=True), pretrained="minilm")
+    with pytest.raises(InputError, match=wrong):
+        classifier(minilm.network().clone(**setting), pretrained="minilm")
+    with pytest.raises(InputError, match="the network is a Recurrent, and minilm is a Transformer"):
+        classifier(Recurrent(vocabulary=30522), pretrained="minilm")
 
 
 def test_weights_that_are_not_there():

@@ -141,3 +141,5 @@ def test_words_are_shown_with_their_nearest():
         other.known("sun!")
     with pytest.raises(InputError, match=r"noise_power is -0\.5; 0 is the least"):
         made(SkipGram, noise_power=-0.5)
+    with pytest.raises(InputError, match=r"cutoff is 0\.0; it must be above 0"):
+        made(GloVe, cutoff=0.0)

@@ -127,6 +127,11 @@ def test_what_a_file_may_have_besides(path):
     body = networks("bert")[""].clone(head=False)
     assert "head" not in weights.read(path, "bert", weights.shapes(body))
 
+    unread = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    save(path, arrays("t5") | {unread: np.zeros((4, 2), np.float32)})
+    params = weights.read(path, "t5", shapes("t5"))
+    np.testing.assert_allclose(logits("t5", params), GOLDEN["t5"]["logits"], atol=2e-5)
+
 
 def test_a_copy_that_differs(path):
     found = arrays("gpt2")
