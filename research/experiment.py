@@ -15,8 +15,8 @@ from research.configuration import check_keys, check_names, check_tuples, check_
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
+from research.methods import writing
 from research.methods.lora import lora_of
-from research.methods.writing import SETTINGS
 from research.registry import METHODS, choose, construct, network
 from research.training.execution import state_layout
 from research.training.loop import train
@@ -99,15 +99,18 @@ class Experiment:
     def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
         """Keyword arguments for `method.sample`: the config's, with `options` before them.
 
-        With another `strategy` of writing the config's settings, which its own takes, are left out.
+        With another `strategy` of writing those of the config's settings are left out that it does
+        not take.
         A `sample` that takes a `batch` is given `count` test examples, from number `first` on;
         after the last comes the first again. So are labels, of every class in turn.
         """
         own = {name: value for name, value in self.sample.items() if name != "every_steps"}
-        if options.get("strategy") not in (None, own.get("strategy")):
-            own = {name: value for name, value in own.items() if name not in SETTINGS}
-        own |= options
         taken = inspect.signature(self.method.sample).parameters
+        strategy = options.get("strategy")
+        if strategy and strategy != own.get("strategy", taken["strategy"].default):
+            left_out = {*writing.SETTINGS} - writing.taken(strategy)
+            own = {name: value for name, value in own.items() if name not in left_out}
+        own |= options
         places = range(first, first + own["count"])
         if "batch" in taken:
             own["batch"] = pipelines.rows(self.test_data, places)

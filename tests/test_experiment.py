@@ -188,6 +188,19 @@ def test_another_strategy_of_writing_is_not_given_the_configs_settings():
     assert greedy == {"count": 1, "new_tokens": 8, "strategy": "greedy"}
 
 
+def test_a_strategy_keeps_those_of_the_configs_settings_that_it_takes():
+    config = load_config("configs/gpt.py:shakespeare_char_debug")
+    settings = dict(temperature=0.7, top_p=0.5, regex="[a-z]+")
+    with config.unlocked():
+        config.sample = dict(every_steps=0, count=2, **settings)
+    writer = build(config)
+    the_default = writer.sample_options(strategy="nucleus")
+    assert the_default == {"count": 2, "strategy": "nucleus", **settings}
+    another = writer.sample_options(strategy="min_p")
+    assert another == {"count": 2, "strategy": "min_p", "temperature": 0.7, "regex": "[a-z]+"}
+    assert writer.sample_options(strategy="nope") == {"count": 2, "strategy": "nope"}
+
+
 def test_the_datas_own_shape_may_be_stated():
     config = load_config("configs/ddpm.py:digits_debug")
     config.method.image_shape = (8, 8, 1)

@@ -75,8 +75,11 @@ class Tokenizer:
 
     @functools.cached_property
     def has_blanks_in_words(self) -> bool:
-        """Whether a token may be a blank and what is after it, as GPT-2's are."""
-        return any(re.match(r" \S", self.decode([token])) for token in range(self.size))
+        """Whether a token may be a blank and what is after it, as GPT-2's are, or T5's "▁the"."""
+        tokens = range(self.size)
+        names = (self._model.id_to_token(token) or "" for token in tokens)
+        own = (self.decode([token]) for token in tokens)
+        return any(re.match(r"[ ▁]\S", text) for text in itertools.chain(own, names))
 
     @functools.cached_property
     def sentinels(self) -> Sequence[int]:

@@ -44,6 +44,7 @@ class LanguageModel(TextWriter, TextRanker):
         packed: bool,
         bytes_per_token: float | None,
     ):
+        writing.check_one_text(network)
         if not getattr(network, "causal", True):
             raise InputError("network.causal must be True: a token is told from those before it")
         self.network = network

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError, check_least
-from research.methods import text_likelihoods
+from research.methods import text_likelihoods, writing
 from research.networks.initial import initial
 from research.sampling.unmasking import unmasked
 from research.training.method import Aux, Objective, TextWriter
@@ -47,6 +47,7 @@ class MaskedDiffusion(TextWriter):
         if packed:
             raise InputError("masked diffusion reads whole rows: data.packing must be 'windows'")
         check_least(1, evaluation_times=evaluation_times)
+        writing.check_one_text(network)
         if getattr(network, "causal", True):
             raise InputError("network.causal must be False: tokens are told from both sides")
         self.network = network

@@ -60,6 +60,7 @@ class MaskedLanguageModel(TextWriter):
     ):
         if not 0 < share <= 1:
             raise InputError(f"method.share is {share}; it must be in (0, 1]")
+        writing.check_one_text(network)
         self.network = network
         self.optimizer = optimizer
         self.tokenizer, self.mask = tokenizer, tokenizer.mask

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from research.data.examples import Dataset
 from research.data.text_sets import Tokenized
 from research.data.tokenizers import Tokenizer
-from research.errors import check_least
+from research.errors import InputError, check_least
 from research.evaluation.ngrams import ngram_nats
 from research.methods.decoders import remembered, source_decoder
 from research.methods.writing import BLOCK, SETTINGS, continued, gathered, headed, pattern, shown
@@ -36,6 +36,8 @@ class SequenceToSequence(TextWriter):
     def __init__(
         self, *, network: Any, optimizer: optax.GradientTransformation, tokenizer: Tokenizer
     ):
+        if not hasattr(network, "target_length"):
+            raise InputError("network.name must be encoder_decoder: one text is told after another")
         self.network = network
         self.optimizer = optimizer
         self.tokenizer = tokenizer

@@ -23,6 +23,18 @@ SETTINGS = (
 OPTIONS = {"constraint": "regex", "negative_prompts": "negative_prompt"}
 
 
+def taken(strategy: str) -> set[str]:
+    """Those of `SETTINGS` that the strategy takes; none of an unknown one."""
+    known = decoding.STRATEGIES.get(strategy)
+    return {OPTIONS.get(setting, setting) for setting in (known.settings if known else ())}
+
+
+def check_one_text(network: Any) -> None:
+    """Raises InputError for a network that reads another text beside the one it tells."""
+    if hasattr(network, "target_length") or getattr(network, "cross", False):
+        raise InputError("the network must read one text: no encoder_decoder, and no cross=True")
+
+
 def continued(
     decoder: Decoder,
     params: Any,
@@ -64,13 +76,16 @@ def shown(
 ) -> Iterator[str]:
     """What each part of one text's tokens adds to it, as `text` reads them."""
     tokens: list[int] = []
-    before = ""
+    before = now = ""
     for (more,) in parts:
         tokens.extend(more)
-        # Half a character is shown when its other bytes have come.
-        now = text(tokens).rstrip("\ufffd")
-        yield now[len(before) :]
-        before = now
+        # Half a character is shown when its other bytes have come, or nothing more does.
+        now = text(tokens)
+        whole = now.rstrip("\ufffd")
+        yield whole[len(before) :]
+        before = whole
+    if rest := now[len(before) :]:
+        yield rest
 
 
 def headed(head: str, pieces: Iterator[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 import regex
+import tokenizers as library
 
 from research.data import sources, tokenizer_models, tokenizers
 from research.data.tokenizers import Tokenizer
@@ -69,6 +70,9 @@ def test_the_tokens_of_words_do_not_tell_all_of_a_text(trained):
 def test_subwords_carry_the_blank_before_them(trained, gpt2):
     assert gpt2.has_blanks_in_words and trained["bpe"].has_blanks_in_words
     assert not trained["char"].has_blanks_in_words and not trained["word"].has_blanks_in_words
+    marked = library.Tokenizer(library.models.Unigram([("<unk>", 0.0), ("▁the", -1.0)], 0))
+    marked.decoder = library.decoders.Metaspace()  # it drops the blank that begins a text
+    assert Tokenizer(marked.to_str()).has_blanks_in_words
 
 
 def test_the_most_frequent_words_are_kept():

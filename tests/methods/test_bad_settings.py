@@ -7,6 +7,10 @@ from research.configuration import load_config
 from research.errors import InputError
 from research.experiment import build
 
+TRANSFORMER = ConfigDict(dict(name="transformer", width=16, length=64))
+ENCODER_DECODER = ConfigDict(
+    dict(name="encoder_decoder", width=16, input_length=16, target_length=16)
+)
 BAD = [
     ("ddpm.py:digits", {"method.label_dropout": 10.0}, r"label_dropout is 10.0; .* in \[0, 1\]"),
     ("edm.py:digits", {"method.label_dropout": -0.1}, r"label_dropout is -0.1; .* in \[0, 1\]"),
@@ -25,6 +29,11 @@ BAD = [
         {"network": ConfigDict(dict(name="recurrent", width=16))},
         "network.causal must be False: tokens are told from both sides",
     ),
+    ("gpt.py:shakespeare_char", {"network.cross": True}, "network must read one text: no encoder"),
+    ("bert.py:shakespeare", {"network": ENCODER_DECODER}, "network must read one text: no encoder"),
+    ("mdlm.py:shakespeare_char", {"network": ENCODER_DECODER}, "network must read one text: no en"),
+    ("t5.py:span", {"network": TRANSFORMER}, "network.name must be encoder_decoder: one text is"),
+    ("t5.py:summarize", {"network": TRANSFORMER}, "network.name must be encoder_decoder: one text"),
     ("classifier.py:digits", {"network.num_classes": 9}, "9 logits for the data's 10 classes"),
     ("classifier.py:digits", {"method.num_classes": 0}, "learns labels, and the data has none"),
     ("word2vec.py:skipgram", {"method.negatives": 0}, "negatives is 0; 1 is the least"),

@@ -65,7 +65,9 @@ def test_the_likeliest_token_alone_is_greedy():
 
 
 def test_half_a_character_is_held_back():
-    """Of bytes as tokens: of three bytes the first two show nothing."""
+    """Of bytes as tokens: of three bytes the first two show nothing, unless no third one comes."""
     parts = [[list(b"a")], [list("€".encode()[:2])], [list("€".encode()[2:])], [list(b"b")]]
     text = lambda tokens: bytes(tokens).decode(errors="replace")  # noqa: E731
     assert list(shown(parts, text)) == ["a", "", "€", "b"]
+    assert list(shown(parts[:2], text)) == ["a", "", "\ufffd"]
+    assert list(shown([], text)) == []

@@ -199,6 +199,16 @@ def test_anchors_in_a_class_are_characters(pattern, text):
     assert 4 in texts
 
 
+def test_any_sign_may_be_escaped():
+    """By hand or by `re.escape`, alone and in a class of characters."""
+    for sign in (chr(code) for code in range(128) if not chr(code).isalnum()):
+        for pattern in (rf"a\{sign}", rf"a[\{sign}]", re.escape("a" + sign)):
+            made = regular_expression(pattern, ["a", "b", "", "", sign], END)
+            after = made.next_SxK[made.start, made.class_V[0]]
+            goes_on = [made.far_S[made.next_SxK[after, kind]] == 0 for kind in made.class_V]
+            assert goes_on == [False, False, False, False, True], pattern
+
+
 @pytest.mark.parametrize("message", BAD)
 def test_a_bad_pattern_is_one_line(message):
     with pytest.raises(InputError) as error:

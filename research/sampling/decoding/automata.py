@@ -18,6 +18,7 @@ from research.errors import InputError
 
 FAR = 2**30  # tokens to the end from where there is none
 ANCHOR = re.compile(r"[$^]")
+ESCAPED = re.compile(r"\\([^a-zA-Z0-9\x80-\U0010ffff])")  # a sign that is only itself
 QUOTED = re.compile(r"\\.|\[(?:\\.|[^]\\])*\]", re.DOTALL)  # escaped, or in a class of characters
 CHUNK = 4096  # tokens walked at once: bounds the memory that is needed to find the classes
 
@@ -58,16 +59,20 @@ def regular_expression(
     end: the token that ends a text; it is allowed where the text is matched.
     first: each token's text where it is the first one, if that is another (without its space).
 
-    The syntax is greenery's, that of Python's `re` without anchors, lookaround, groups' names and
-    flags; "." is any character, and \\w, \\d and \\s are ASCII's. Raises InputError if the pattern
-    can't be read, or if no sequence of the tokens matches it.
+    The syntax is greenery's, that of Python's `re` without anchors, lookaround, groups' names, back
+    references, possessive quantifiers and flags; {0,3} is not short, and "-" is escaped in [a\\-].
+    "." is any character, and \\w, \\d and \\s are ASCII's.
+
+    Raises InputError if the pattern can't be read, or if no sequence of the tokens matches it.
     """
     if ANCHOR.search(QUOTED.sub("", pattern)):  # which greenery would take for themselves
         raise InputError(
             f"the pattern {pattern!r} is matched whole: leave out ^ and $, or write [\\^] and [$]"
         )
+    # greenery knows a few signs' escapes, and the number of each.
+    numbered = ESCAPED.sub(lambda found: f"\\x{ord(found[1]):02x}", pattern)
     try:
-        machine = greenery.parse(pattern).to_fsm().reduce()
+        machine = greenery.parse(numbered).to_fsm().reduce()
     except Exception as error:  # greenery's own class of errors is not public
         raise InputError(f"the pattern {pattern!r} can't be read: {error}") from None
     order = {state: i for i, state in enumerate(machine.states)}
