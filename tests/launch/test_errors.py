@@ -145,8 +145,9 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def test_an_interrupted_command_says_so():
-    program = (
-        "import signal; from launch import command; command.run(lambda _: signal.raise_signal(2))"
+    program = (  # a shell's background job begins with the signal ignored
+        "import signal; from launch import command; signal.signal(2, signal.default_int_handler); "
+        "command.run(lambda _: signal.raise_signal(2))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=600

@@ -1,5 +1,7 @@
 """Accuracy is the share of the tokens that count whose likeliest token was right, by hand."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +78,8 @@ class Writes(SequenceToSequence):
 
 def test_of_sequence_to_sequence():
     """Three of the four tokens of `abc` and its end, and both of `g`'s."""
-    model = Writes(network=None, optimizer=optax.adam(1e-3), tokenizer=LETTERS)
+    network = SimpleNamespace(target_length=4)
+    model = Writes(network=network, optimizer=optax.adam(1e-3), tokenizer=LETTERS)
     batch = jax.tree.map(jnp.asarray, pairs(["abcdef", "gh"]))
     found = model.evaluate(STATE, batch, RNG)
     np.testing.assert_allclose(found["accuracy"], [3 / 4, 1.0], rtol=1e-6)
