@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -24,8 +25,12 @@ class SequenceTaskMethod(Method):
     """Outputs of `inputs` by maximum likelihood of what the leaf says.
 
     `inputs` are vectors, float32 (B, T, C), for a sequence network with `outputs` (`Recurrent`,
-    `TCN`), or tokens, int32 (B, T), for one with a `vocabulary`.
+    `TCN`), or tokens, int32 (B, T), for one with a `vocabulary`. A leaf learns the field
+    `target` of numbers of its `kind`: one an example, or one a step where it is "targets".
     """
+
+    target: str
+    kind: type[np.number]
 
     def __init__(self, *, network: Any, optimizer: optax.GradientTransformation):
         self.network = network
@@ -36,7 +41,27 @@ class SequenceTaskMethod(Method):
         """`loss` and others of each example; with `rng` as in training, with dropout."""
 
     def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        """Fresh parameters; raises InputError unless the batch has what the leaf learns."""
+        self.check_fields(batch)
         return {"model": initial(self.network, rng, jnp.zeros_like(batch["inputs"][:1]))}
+
+    def check_fields(self, batch: Batch) -> None:
+        """Raises InputError unless the batch has `inputs` and, of its kind and shape, `target`."""
+        steps = 1 if self.target == "targets" else 0
+        found = batch.get(self.target)
+        if (
+            "inputs" not in batch
+            or found is None
+            or not jnp.issubdtype(found.dtype, self.kind)
+            or found.shape != batch["inputs"].shape[: 1 + steps]
+        ):
+            what = "a class" if self.kind is np.integer else "a number"
+            fields = (f"{name}, {x.dtype.name} {x.shape[1:]}" for name, x in batch.items())
+            raise InputError(
+                f"{type(self).__name__} learns from inputs {what} of "
+                f"{'every step' if steps else 'the whole'}, {self.target}; "
+                f"the data has {'; '.join(fields)}"
+            )
 
     def objectives(self) -> Sequence[Objective]:
         return [Objective("model", self.loss, self.optimizer)]
@@ -63,6 +88,8 @@ class SequenceTaskMethod(Method):
 class SequenceRegression(SequenceTaskMethod):
     """The number `target`, float32 (B,), from the network's last step, by squared error."""
 
+    target, kind = "target", np.floating
+
     def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
         """`loss` (B,), the squared error."""
         hidden = self.apply(params, batch["inputs"], rng=rng, method="last")
@@ -72,6 +99,8 @@ class SequenceRegression(SequenceTaskMethod):
 
 class StepRegression(SequenceTaskMethod):
     """The number `targets`, float32 (B, T), of every step, by squared error."""
+
+    target, kind = "targets", np.floating
 
     def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
         """`loss` (B,), the mean over steps of the squared error."""
@@ -86,6 +115,8 @@ class StepRegression(SequenceTaskMethod):
 
 class AnswerClassification(SequenceTaskMethod):
     """The class `target`, int32 (B,), from the network's last step, by cross-entropy."""
+
+    target, kind = "target", np.integer
 
     def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
         """`loss` (B,) in nats and `accuracy` (B,), 0 or 1."""
@@ -104,6 +135,8 @@ class AnswerClassification(SequenceTaskMethod):
 
 class StepClassification(SequenceTaskMethod):
     """The class `targets`, int32 (B, T), of every step, by cross-entropy."""
+
+    target, kind = "targets", np.integer
 
     def per_example(self, params: Params, batch: Batch, rng: Rng | None) -> Metrics:
         """`loss` (B,), nats a step, and `accuracy` (B,), the share of steps that are right."""

@@ -92,6 +92,31 @@ def test_draws_no_samples():
         method.sample(TrainState(jnp.zeros((), jnp.int32), {}, {}, {}), jax.random.key(0), count=1)
 
 
+FLOAT, INT = np.zeros((4, 6, 2), np.float32), np.zeros((4, 6), np.int32)
+
+
+@pytest.mark.parametrize(
+    ("method", "batch", "message"),
+    [
+        (SequenceRegression, {"inputs": FLOAT, "targets": INT}, "a number of the whole, target;"),
+        (SequenceRegression, {"inputs": FLOAT, "target": INT[:, 0]}, "target, int32 ()"),
+        (StepRegression, {"inputs": FLOAT, "targets": INT}, "a number of every step, targets;"),
+        (
+            AnswerClassification,
+            {"tokens": INT},
+            "a class of the whole, target; the data has tokens",
+        ),
+        (AnswerClassification, {"inputs": FLOAT, "target": INT}, "target, int32 (6,)"),
+        (StepClassification, {"inputs": FLOAT, "targets": INT[:, 1:]}, "of every step, targets;"),
+    ],
+)
+def test_other_data_is_one_line(method, batch, message):
+    refused = made(method, Recurrent(width=4, outputs=1))
+    with pytest.raises(InputError) as caught:
+        refused.init_params(jax.random.key(0), batch)
+    assert message in str(caught.value)
+
+
 def test_an_answer_is_the_class_of_the_last_token():
     network = Transformer(vocabulary=7, length=4, width=8, layers=1, heads=2)
     rng = np.random.default_rng(0)
