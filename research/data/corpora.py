@@ -34,12 +34,13 @@ def documents(name: str, split: str) -> Part[str]:
     in TFDS's own splits. `held_out` says which documents are the test split of the others.
 
     Raises:
-      InputError: there is no such corpus or split, it cannot be had, it is empty or not UTF-8.
+      InputError: there is no such corpus or split, it cannot be had, it is empty or not UTF-8, or
+        a folder of it is a link.
     """
     if name in CORPORA:
         return _part(name, split, by_document(CORPORA[name]()))
     if is_path(name):
-        return _part(name, split, _own(pathlib.Path(name).expanduser()))
+        return _part(name, split, _own(pathlib.Path(os.path.expanduser(name))))
     return _of_tfds(name, split)
 
 
@@ -79,8 +80,11 @@ def _own(path: pathlib.Path) -> dict[str, list[str]]:
     """The splits of each .txt file under the folder `path`, or of the one file."""
     try:
         if path.is_dir():
-            files = {file.relative_to(path).as_posix(): file for file in path.rglob("*.txt")}
-            return by_document({name: _utf8(file) for name, file in files.items()})
+            inside = list(path.rglob("*"))
+            if links := [file for file in inside if file.is_symlink() and file.is_dir()]:
+                raise InputError(f"{links[0]} is a link to a folder, and no link is followed there")
+            texts = [file for file in inside if file.suffix == ".txt"]
+            return by_document({file.relative_to(path).as_posix(): _utf8(file) for file in texts})
         text = _utf8(path)
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error

@@ -7,6 +7,7 @@ makes it anew. Arrays are mapped from their files, so that a second start reads 
 import hashlib
 import itertools
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ def tokenizer(
             raise tokenizer_models.no_size(kind)
         if kind in tokenizers.PUBLISHED:
             return tokenizers.PUBLISHED[kind]()
-        return Tokenizer.load(pathlib.Path(kind).expanduser())
+        return Tokenizer.load(pathlib.Path(os.path.expanduser(kind)))
     part = training()
 
     def fill(folder: pathlib.Path) -> None:

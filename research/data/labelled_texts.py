@@ -15,7 +15,7 @@ from research.data.corpora import Part, hashed, held_out
 from research.data.examples import InMemory, check_split
 from research.data.text_sets import Tokenized
 from research.data.tokenizers import Tokenizer
-from research.errors import InputError
+from research.errors import InputError, check_choice
 
 SPLITS = ("train", "test")
 
@@ -105,6 +105,7 @@ def chosen(name: str, split: str) -> Sequence[Example]:
 
     Raises InputError as `load` does.
     """
+    check_choice("labelled set", name, (*CLASSES, *SPANS))
     check_split(name, split, SPLITS)
     examples = CLASSES[name].examples() if name in CLASSES else SPANS[name]()
     test = held_out(example.group for example in examples)
@@ -148,15 +149,21 @@ def _spans(
     found = {field: array[whole].astype(np.int32) for field, array in found.items()}
     # Some tokenizers keep the blank before a word as a token of its own.
     rows = np.arange(len(found["first"]))
-    while (before := _blank(found["tokens"][rows, found["first"]], tokenizer)).any():
+    while True:
+        blank = _blank(found["tokens"][rows, found["first"]], tokenizer)
+        if not (before := blank & (found["first"] < found["last"])).any():
+            return found
         found["first"] += before
-    return found
 
 
 def _blank(tokens: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
-    """Which of the tokens say nothing; each kind is decoded once."""
+    """Which of the tokens are white space; each kind is decoded once."""
     kinds, places = np.unique(tokens, return_inverse=True)
-    return np.array([not tokenizer.decode([kind]).strip() for kind in kinds.tolist()])[places]
+    blank = [
+        kind != tokenizer.unknown and not tokenizer.decode([kind]).strip()
+        for kind in kinds.tolist()
+    ]
+    return np.array(blank, bool)[places]
 
 
 class Classes(NamedTuple):

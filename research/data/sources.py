@@ -133,7 +133,7 @@ def fetch(name: str) -> pathlib.Path:
 
 def cache_dir() -> pathlib.Path:
     """Where data is kept: `$ATELIER_CACHE`, or `~/.cache/atelier`."""
-    return pathlib.Path(os.environ.get("ATELIER_CACHE") or "~/.cache/atelier").expanduser()
+    return pathlib.Path(os.path.expanduser(os.environ.get("ATELIER_CACHE") or "~/.cache/atelier"))
 
 
 def install(target: pathlib.Path, fill: Callable[[pathlib.Path], object]) -> pathlib.Path:

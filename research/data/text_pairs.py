@@ -7,6 +7,7 @@ from collections.abc import Callable
 from research.data import package_index, wordnet
 from research.data.corpora import Part, hashed, held_out
 from research.data.examples import check_split
+from research.errors import check_choice
 
 RUN = 8  # words: what a package's sisters and versions have in common, and a language has not
 WRAPPED = re.compile(r"(?<=\S)\n(?=\S)")  # a line of a list is indented
@@ -22,6 +23,7 @@ def pairs(name: str, split: str) -> Part[tuple[str, str]]:
     Raises:
       InputError: there is no such set or split, or it cannot be had.
     """
+    check_choice("set of pairs", name, PAIRS)
     check_split(name, split, ("train", "test"))
     rows = PAIRS[name]()
     test = held_out(group for group, *_ in rows)

@@ -115,8 +115,11 @@ class Tokenizer:
 
     def document(self, text: str) -> Int32[np.ndarray, "n"]:
         """The ids of `text` and `end`. What it has no token for is `unknown`."""
-        at_once = itertools.batched(_pieces(text), PIECES)
-        parts = [ids for pieces in at_once for ids in self._encoded(pieces)]
+        pieces = list(_pieces(text))
+        if len(pieces) > 1 and not self._joins(*pieces[:2]):
+            pieces = [text]
+        at_once = itertools.batched(pieces, PIECES)
+        parts = [ids for some in at_once for ids in self._encoded(some)]
         return np.concatenate([*parts, np.array([self.end], np.int32)])
 
     def documents(self, texts: Iterable[str]) -> Iterator[Int32[np.ndarray, "n"]]:
@@ -159,6 +162,15 @@ class Tokenizer:
         except Exception as error:  # of a file with words and no token for others, say
             raise InputError(f"the tokenizer cannot encode a text: {error}") from error
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
+
+    def _joins(self, before: str, after: str) -> bool:
+        """Whether two lines, these pieces' last and first, are encoded as each is.
+
+        Llama's kind, say, puts a blank before a text's first word.
+        """
+        lines = before.splitlines(keepends=True)[-1], after.splitlines(keepends=True)[0]
+        whole, *parts = self._encoded(["".join(lines), *lines])
+        return np.array_equal(whole, np.concatenate(parts))
 
     def _special(self, role: str, names: Sequence[str]) -> int:
         token = self._first(names)
@@ -210,7 +222,7 @@ PUBLISHED = {"gpt2": gpt2, "minilm": minilm}
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in parts that are encoded as the whole is: no token lies over their seams.
+    """The text in parts that our kinds encode as the whole: no token lies over their seams.
 
     A seam is between a line's end and a character that is no white space. Of a blank line before
     it our subwords make one token, and of that line in the whole two.

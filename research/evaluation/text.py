@@ -29,7 +29,10 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> float:
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """The share of different ones among all n-grams of words (1510.03055); 0 without any."""
+    """The share of different ones among all n-grams of words; 0 without any.
+
+    1510.03055 divides by the number of words instead, a little more than that of n-grams.
+    """
     counts = collections.Counter(itertools.chain.from_iterable(ngrams(t.split(), n) for t in texts))
     return len(counts) / max(counts.total(), 1)
 

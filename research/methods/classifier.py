@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from research.data import pipelines
 from research.data.examples import Dataset
 from research.data.scaling import scaled
 from research.errors import InputError
@@ -66,7 +68,10 @@ class Classifier(Method):
 
     def trivial(self, train: Dataset, test: Dataset) -> Mapping[str, Mapping[str, float]]:
         """What is got without looking: the most frequent class, and each class by its share."""
-        seen, met = train.arrays()["label"], test.arrays()["label"]
+        seen, met = (
+            np.concatenate([part["label"] for part in pipelines.whole(data)])
+            for data in (train, test)
+        )
         return trivial_classifiers(seen, met, classes=self.num_classes)
 
     def sample(self, state: TrainState, rng: Rng, *, count: int) -> dict[str, Any]:

@@ -117,6 +117,9 @@ class LanguageModel(TextWriter, TextRanker):
         per_token = functools.partial(self._nats, averaged(state, "model"))
         return text_likelihoods.log_likelihoods(per_token, tokens, length=self.length)
 
+    def sees_all(self, prompt: str, text: str) -> bool:
+        return len(self.ids(prompt)) + len(self.tokenizer.encode(text)) <= self.length + 1
+
     def sample(
         self,
         state: TrainState,

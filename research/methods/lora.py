@@ -130,7 +130,11 @@ class WriterLoRA(LoRA, TextWriter):
 class RankerLoRA(WriterLoRA, TextRanker):
     """Of one that also says how likely a text is."""
 
+    method: TextRanker
     log_likelihoods = of_merged("log_likelihoods")
+
+    def sees_all(self, prompt: str, text: str) -> bool:
+        return self.method.sees_all(prompt, text)
 
 
 class LatentLoRA(LoRA, LatentVariable):

@@ -132,6 +132,10 @@ class TextRanker(Method):
     ) -> Float[np.ndarray, " N"]:
         """ln p(text | prompt) of each (prompt, text); an empty prompt is a document's start."""
 
+    @abc.abstractmethod
+    def sees_all(self, prompt: str, text: str) -> bool:
+        """Whether the context holds both: of a longer prompt the end alone is seen."""
+
 
 def play(
     objective: Objective, state: TrainState, batch: Batch, rng: Rng

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tokenizers as library
 
 from research.data import labelled_texts, wordnet
 from research.data.labelled_texts import Classes, Example
@@ -94,6 +95,24 @@ def test_an_answer_that_is_no_whole_tokens_is_left_out(monkeypatch):
         assert data.tokenizer.decode(tokens[first : last + 1]) == "eight"
 
 
+def test_an_answer_of_no_known_word_is_not_passed_over(tmp_path):
+    """BERT's files call their sign for such words special, which is written as nothing."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = {name: i for i, name in enumerate([*names, "x", "a", "b", "number"])}
+    made = library.Tokenizer(library.models.WordLevel(words, "[UNK]"))
+    made.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    made.add_special_tokens(names)
+    made.save(str(tmp_path / "words.json"))
+    rows = labelled_texts.load(
+        "words", "train", tokenizer=str(tmp_path / "words.json"), length=12
+    ).arrays()
+    places = np.arange(len(rows["first"]))
+    np.testing.assert_array_equal(rows["first"], rows["last"])
+    assert np.all(rows["tokens"][places, rows["first"]] == words["[UNK]"])
+    # [CLS], "number", its number and [SEP], and so many x before the answer.
+    assert set(rows["first"].tolist()) == {4, 5, 6}
+
+
 def test_an_answer_is_the_longest_of_a_sets_words(monkeypatch):
     words = ("candy", "candy bar")
     synset = wordnet.Synset("noun", 0, words, "a sweet", ["she ate a candy bar"])
@@ -103,6 +122,8 @@ def test_an_answer_is_the_longest_of_a_sets_words(monkeypatch):
 
 
 def test_what_cannot_be():
+    with pytest.raises(InputError, match=r"no labelled set 'kinsd'; nearest: kinds"):
+        labelled_texts.load("kinsd", "train", tokenizer="char", length=40)
     with pytest.raises(InputError, match=r"kinds has no split 'tset'; nearest: test"):
         labelled_texts.load("kinds", "tset", tokenizer="char", length=40)
     with pytest.raises(InputError, match=r"data\.length=4 is too small: a text needs 8 tokens"):

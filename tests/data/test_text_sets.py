@@ -232,6 +232,12 @@ def test_bad_texts_are_named(tmp_path):
         char(tmp_path / "gone.txt")
     with pytest.raises(InputError, match=r"has no split 'trian'; nearest: train"):
         char(tmp_path / "empty.txt", "trian")
+    with pytest.raises(InputError, match=r"cannot read ~nosuchuser/a\.txt: No such file"):
+        char("~nosuchuser/a.txt")
+    (tmp_path / "more" / "own").mkdir(parents=True)
+    (tmp_path / "more" / "link").symlink_to(tmp_path / "none")
+    with pytest.raises(InputError, match=r"more/link is a link to a folder"):
+        char(tmp_path / "more")
 
 
 def test_the_tokenizer_of_files_is_used(folder, tmp_path):

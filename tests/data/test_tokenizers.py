@@ -148,6 +148,21 @@ def test_a_long_text_is_encoded_in_parts_as_the_whole_is(trained, gpt2, monkeypa
         np.testing.assert_array_equal(tokenizer.document(text), whole[name])
 
 
+def test_a_text_whose_beginning_is_marked_is_encoded_whole(monkeypatch):
+    """As T5's and Llama's tokenizers do: parts would each begin with a blank that is not there."""
+    made = library.Tokenizer(
+        library.models.Unigram([("<unk>", 0.0), ("</s>", 0.0), *((c, -1.0) for c in "▁catm\n")], 0)
+    )
+    made.pre_tokenizer = library.pre_tokenizers.Metaspace()
+    made.decoder = library.decoders.Metaspace()
+    made.add_special_tokens(["</s>"])
+    tokenizer, text = Tokenizer(made.to_str()), "a cat\nmat\n" * 20
+    whole = tokenizer.encode(text).tolist()
+    monkeypatch.setattr(tokenizers, "PIECE", 7)
+    assert tokenizer.document(text).tolist() == [*whole, tokenizer.end]
+    assert tokenizer.restores(text)
+
+
 @pytest.mark.parametrize(
     ("text", "ids"),
     [

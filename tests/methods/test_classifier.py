@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from research.configuration import load_config
+from research.data import image_sets
 from research.errors import InputError
 from research.experiment import build
 
@@ -47,6 +48,15 @@ def test_the_majority_stands_beside(debug):
     found = experiment.method.trivial(experiment.train_data, experiment.test_data)
     assert 0.1 <= found["accuracy"]["majority"] < 0.11
     assert found["loss"]["shares"] == pytest.approx(np.log(10), abs=0.01)
+
+
+def test_the_majority_of_a_set_beyond_memory_holds_no_images(monkeypatch, debug):
+    expected = debug[0].method.trivial(debug[0].train_data, debug[0].test_data)
+    monkeypatch.setattr(image_sets, "IN_MEMORY_BYTES", 0)
+    sets = [image_sets.load("digits", split) for split in ("train", "test")]
+    assert not any(data.fits_in_memory for data in sets)
+    assert debug[0].method.trivial(*sets) == expected
+    assert not any("_arrays" in vars(data) for data in sets)
 
 
 def test_draws_no_samples(debug):
