@@ -10,16 +10,17 @@ class InputError(Exception):
 
 
 def check_least(least: int | float, **values: int | float) -> None:
-    """Raises InputError where one of `values`, each by its name, is less than `least`."""
+    """Raises InputError where one of `values`, each by its name, isn't finite or below `least`."""
+    check_finite(**values)
     for name, value in values.items():
         if value < least:
             raise InputError(f"{name} is {value}; {least} is the least")
 
 
-def check_finite(**values: float) -> None:
+def check_finite(**values: int | float) -> None:
     """Raises InputError where one of `values`, each by its name, is infinite or no number."""
     for name, value in values.items():
-        if not math.isfinite(value):
+        if not -math.inf < value < math.inf:
             raise InputError(f"{name} is {value}; it must be a finite number")
 
 

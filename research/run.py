@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from research.configuration import check_arguments, check_keys
 from research.data import pipelines
 from research.errors import InputError
 from research.experiment import Experiment, build
@@ -28,7 +29,7 @@ from research.training.logs import (
 from research.training.loop import Hook
 from research.training.manifest import ORIGIN, manifest, read_json, write_json
 from research.training.rng import named
-from research.training.sharding import axes_here, sharing
+from research.training.sharding import axes_here, make_mesh, sharing
 from research.training.state import TrainState, sha256
 from research.training.types import Rng
 
@@ -139,12 +140,18 @@ def restore(workdir: pathlib.Path) -> tuple[Experiment, TrainState]:
     Of a run on other devices than there are here, each has the whole state.
 
     Raises:
-      InputError: the directory holds no run, or no whole checkpoint.
+      InputError: the directory holds no run, no whole config, or no whole checkpoint.
     """
     path = workdir / "config.json"
     if not path.exists():
         raise InputError(f"{workdir} holds no run: {path} is missing (launch.train makes one)")
-    config = ConfigDict(read_json(path))
+    found = read_json(path)
+    config = ConfigDict(found if isinstance(found, dict) else {})
+    try:
+        check_keys(config)
+        check_arguments(make_mesh, config.mesh.to_dict(), "mesh")
+    except InputError as error:
+        raise InputError(f"{path} is no config: {error}") from error
     config.mesh = ConfigDict(axes_here(config.mesh.to_dict()))
     experiment = build(config, files=workdir)
     return experiment, checkpointing.load(workdir / "checkpoints", experiment.layout())

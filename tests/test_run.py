@@ -249,6 +249,23 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[]", "the config lacks data"),
+        ("{}", "the config lacks data"),
+        ('{"mesh": {"dat": 1}}', "mesh.dat is unknown; nearest: data"),
+    ],
+)
+def test_what_is_no_config_is_told_with_its_file(tmp_path, text, message):
+    found = json.loads(text)
+    if "mesh" in found:
+        found = run.plain(debug()) | found
+    (tmp_path / "config.json").write_text(json.dumps(found))
+    with pytest.raises(InputError, match=rf"config\.json is no config: {message}"):
+        run.restore(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("def get_config(:", r"makes no config: SyntaxError: .* line 1"),
         ("import nothing_of_the_kind", r"ModuleNotFoundError: .*own\.py:1\)"),
         ("", "has no function get_config"),

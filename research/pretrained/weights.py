@@ -59,21 +59,46 @@ def write(path: pathlib.Path, family: str, params: Any) -> None:
     """Writes parameters, float32, under the names of `family`, as transformers reads them.
 
     Raises:
-      InputError: no such family, a parameter that it does not have, or two of what it has once.
+      InputError: no such family, a parameter that it does not have, or two of what it has once; a
+        product of other parts than it has; or the file cannot be written.
     """
     arrays: Arrays = {}
-    for part, array in unstacked(params).items():
+    own = unstacked(params)
+    rows: dict[str, Row] = {}
+    for part in own:
         row = family_of(family).row(part)
         if row is None:
             raise InputError(f"{family} has no parameter like {part}: it cannot be written")
-        pieces = np.split(np.asarray(array, np.float32), len(row.names), axis=-1)
+        check_parts(part, row, own, family)
+        rows[part] = row
+    for part, row in rows.items():
+        pieces = np.split(np.asarray(own[part], np.float32), len(row.names), axis=-1)
         for name, piece in zip(row.names, pieces, strict=True):
             array = np.ascontiguousarray(turned(piece, row.turned))
             if name in arrays and not np.array_equal(arrays[name], array):
                 raise InputError(f"{part} differs from its other copy, and {family} has one {name}")
             arrays[name] = array
-    # Readers of torch's ask for this note.
-    safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
+    try:
+        # Readers of torch's ask for this note.
+        safetensors.numpy.save_file(arrays, path, metadata={"format": "pt"})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"cannot write the weights {path}: {error}") from error
+
+
+def check_parts(part: str, row: Row, params: Mapping[str, Any], family: str) -> None:
+    """Raises InputError where a kernel makes other than equal parts, as fewer heads of keys do."""
+    counts = {"qkv": (3, "out"), "kv": (2, "out"), "up": (len(row.names), "down")}
+    module, _, field = part.rpartition("/")
+    before, _, name = module.rpartition("/")
+    if field != "kernel" or name not in counts:
+        return
+    count, reader = counts[name]
+    made, read = params[part].shape[-1], params[f"{before}/{reader}/kernel"].shape[0]
+    if made != count * read:
+        raise InputError(
+            f"{part} makes {made} channels and {reader} reads {read}: {family} has {count} times "
+            "as many, with a head of keys for each of queries and its own kind of activation"
+        )
 
 
 class Wanted(NamedTuple):

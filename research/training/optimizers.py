@@ -70,7 +70,9 @@ def optimizer(
     check_tuples("optimizer.rates", rates, str, float)
     for gradients, factor in drops:
         check_least(0, **{"gradients of drops": gradients, "factor of drops": factor})
-    if clip_norm is not None and clip_norm <= 0:
+    for _, factor in rates:
+        check_least(0, **{"factor of rates": factor})
+    if clip_norm is not None and not clip_norm > 0:
         raise InputError(f"optimizer.clip_norm is {clip_norm}; it must be more than 0")
     decays = {"b1": b1, "b2": b2, "momentum": momentum, "ema_decay": ema_decay or 0}
     for decay, value in decays.items():

@@ -68,6 +68,33 @@ def check_there_and_back(family, path, params):
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        (
+            "bert",
+            {"kv_heads": 1},
+            r"qkv/kernel makes 16 channels and out reads 8: bert has 3 times",
+        ),
+        (
+            "gpt2",
+            {"activation": "swiglu"},
+            r"up/kernel makes .* and down reads .*: gpt2 has 1 times",
+        ),
+        ("t5", {"activation": "geglu"}, r"up/kernel makes .*: t5 has 1 times"),
+    ],
+)
+def test_products_of_other_parts_are_not_written(family, options, message, path):
+    with pytest.raises(InputError, match=message):
+        weights.write(path, family, drawn(family, **options))
+    assert not path.exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"cannot write the weights .*none/model"):
+        weights.write(tmp_path / "none" / "model.safetensors", "gpt2", drawn("gpt2"))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_read_is_written_as_it_was(family, path, tmp_path):
     save(path, arrays(family))

@@ -45,6 +45,7 @@ BAD = {
     "min_p must be from 0 to 1": dict(strategy="min_p", min_p=-1.0),
     "temperature must be 0, or from 1e-30": dict(temperature=-1.0),
     "repetition_penalty is 0.0; it must be above 0": dict(repetition_penalty=0.0),
+    "repetition_penalty is inf; it must be a finite": dict(repetition_penalty=float("inf")),
     "guidance needs a negative prompt": dict(guidance=2.0),
     "there are 2 negative prompts for 1 prompts": dict(negative_prompts=[[1], [2]]),
     "negative prompt 0 is empty": dict(negative_prompts=[[]]),

@@ -172,6 +172,8 @@ def test_unknown_names_are_answered_with_near_ones(wrong):
         {"warmup_steps": -5},
         {"clip_norm": 0.0},
         {"eps": -1e-8},
+        *({name: math.nan} for name in ("learning_rate", "clip_norm", "weight_decay")),
+        {"learning_rate": math.inf},
         {"drops": [(-10, 0.5)]},
         {"drops": [(10, -0.5)]},
     ],
@@ -179,3 +181,9 @@ def test_unknown_names_are_answered_with_near_ones(wrong):
 def test_a_number_out_of_its_range_is_named(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} is"):
         optimizer(**({"learning_rate": 0.1, "total_steps": 1} | wrong))
+
+
+@pytest.mark.parametrize("factor", [-1.0, math.nan])
+def test_a_factor_of_rates_is_no_climb(factor):
+    with pytest.raises(InputError, match="factor of rates is"):
+        optimizer(learning_rate=0.1, total_steps=1, rates=[("kernel", factor)])

@@ -65,7 +65,8 @@ def sampled(
     decoder, params, prompts, rng, new_tokens, end = task
     filters = Filters(temperature, top_k, top_p, min_p)
     check(filters, decoder.vocabulary)
-    if not repetition_penalty > 0:
+    check_finite(repetition_penalty=repetition_penalty)
+    if repetition_penalty <= 0:
         raise InputError(f"repetition_penalty is {repetition_penalty}; it must be above 0")
     if constraint is not None:
         check_constraint(task, constraint)
