@@ -4,9 +4,9 @@
     python -m launch.evaluate --workdir=runs/bert
     python -m launch.sample --workdir=runs/bert --prompt="My <mask>, the king is dead."
 
-shakespeare: 2048 byte-level BPE tokens, contexts of 64, 1.0M parameters; after a third of its steps
-a hidden token has 4.0 nats, of bigrams 4.5 (papers/bert). base: the paper's base size and its own
-layers, for an accelerator. Each has a `_debug` form of two steps.
+shakespeare: 2048 byte-level BPE tokens, contexts of 64, 1.0M parameters; with a third of its steps,
+--config.steps=1000, a hidden token has 4.0 nats, of bigrams 4.5 (papers/bert). base: the paper's
+base size and its own layers, for an accelerator. Each has a `_debug` form of two steps.
 """
 
 from typing import Any

@@ -31,13 +31,14 @@ def test_other_predictors_err_as_they_must(others):
     assert others["averaging"][10] == pytest.approx(6 / 10, rel=0.15)
 
 
-def judged(*errors):
+def judged(*errors, untold=1.0):
     found = [
         {
             "transformer": error,
             "averaging": 0.6 + noise,
             "zero": 1 + noise,
             "above_least_squares": error,
+            "transformer_at_0": untold,
         }
         for error, noise in zip(errors, (-0.01, 0, 0.01), strict=True)
     ]
@@ -48,3 +49,7 @@ def test_a_transformer_must_be_near_least_squares():
     assert judged(0.01, 0.02, 0.03) == "DIRECTION HOLDS"
     assert judged(0.01, 0.02, 0.06) == "FAILED"
     assert judged(0.6, 0.6, 0.6) == "FAILED"
+
+
+def test_who_sees_the_answer_fails():
+    assert judged(1e-6, 1e-6, 1e-6, untold=1e-6) == "FAILED"
