@@ -203,7 +203,11 @@ AS_THE_PAPER_SAYS = {
     ),
     "grokking.without_decay": dict(times_later=1000.0),
     "in_context_regression.linear": dict(
-        transformer=0.0006, averaging=0.5, zero=1.0, above_least_squares=0.0006
+        transformer=0.0006,
+        averaging=0.5,
+        zero=1.0,
+        above_least_squares=0.0006,
+        transformer_at_0=1.0,
     ),
     "lora.gloss_categories": dict(
         shortfall=-0.008,
