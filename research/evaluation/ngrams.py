@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Int
 
+CHUNK = 2**22  # training tokens counted at once, in some 150 MB
+
 
 def ngram_nats(
     train: tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]],
@@ -16,16 +18,21 @@ def ngram_nats(
     the training's with one more of each token; those after a token are mixed with the unigrams as
     if one token more had been seen there (a Dirichlet prior; MacKay and Peto 1995).
     """
-    counts_V = np.bincount(train[1], minlength=vocabulary) + 1
-    unigram_V = counts_V / counts_V.sum()
-    pairs, times = np.unique(_pair(*train, vocabulary), return_counts=True)
-    before_V = np.bincount(train[0], minlength=vocabulary)
-    wanted = _pair(*test, vocabulary)
-    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
-    seen = np.where(pairs[place] == wanted, times[place], 0)
-    alone = unigram_V[test[1]]
-    after = (seen + alone) / (before_V[test[0]] + 1)
-    return {"unigram": float(-np.log(alone).mean()), "bigram": float(-np.log(after).mean())}
+    pairs, times = np.unique(_pair(*test, vocabulary), return_counts=True)
+    before, token = np.divmod(pairs, vocabulary)
+    counts_V, before_V = np.ones(vocabulary, np.int64), np.zeros(vocabulary, np.int64)
+    seen = np.zeros(len(pairs), np.int64)
+    for start in range(0, len(train[1]), CHUNK):
+        last, own = (tokens[start : start + CHUNK] for tokens in train)
+        before_V += np.bincount(last, minlength=vocabulary)
+        counts_V += np.bincount(own, minlength=vocabulary)
+        found = _pair(last, own, vocabulary)
+        place = np.minimum(np.searchsorted(pairs, found), len(pairs) - 1)
+        seen += np.bincount(place[pairs[place] == found], minlength=len(pairs))
+    alone = (counts_V / counts_V.sum())[token]
+    after = (seen + alone) / (before_V[before] + 1)
+    chances = {"unigram": alone, "bigram": after}
+    return {name: float(np.average(-np.log(p), weights=times)) for name, p in chances.items()}
 
 
 def _pair(before: np.ndarray, token: np.ndarray, vocabulary: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from research.evaluation import ngrams
 from research.evaluation.ngrams import ngram_nats
 
 
@@ -33,6 +34,14 @@ def test_the_chances_of_all_tokens_are_one(vocabulary):
                 for x in range(vocabulary)
             ]
             assert sum(chances) == pytest.approx(1)
+
+
+def test_counting_by_parts_is_counting_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    train, test = (transitions(rng.integers(9, size=size)) for size in (500, 90))
+    whole = ngram_nats(train, test, vocabulary=9)
+    monkeypatch.setattr(ngrams, "CHUNK", 7)
+    assert ngram_nats(train, test, vocabulary=9) == whole
 
 
 def test_a_chain_costs_its_entropy():
