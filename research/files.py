@@ -2,11 +2,20 @@
 
 import contextlib
 import fcntl
+import os
 import pathlib
 import uuid
 from collections.abc import Iterator
 
 from research.errors import InputError
+
+
+def user_path(name: str) -> pathlib.Path:
+    """The path that a user named; `~` is a home, and stays where there is no such user.
+
+    `pathlib.Path.expanduser` raises RuntimeError there; so it is a file that isn't found.
+    """
+    return pathlib.Path(os.path.expanduser(name))
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from research.data import sources
 from research.data.examples import check_split
 from research.errors import InputError
+from research.files import user_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ def documents(name: str, split: str) -> Part[str]:
     if name in CORPORA:
         return _part(name, split, by_document(CORPORA[name]()))
     if is_path(name):
-        return _part(name, split, _own(pathlib.Path(os.path.expanduser(name))))
+        return _part(name, split, _own(user_path(name)))
     return _of_tfds(name, split)
 
 
@@ -82,7 +83,7 @@ def _own(path: pathlib.Path) -> dict[str, list[str]]:
         if path.is_dir():
             inside = list(path.rglob("*"))
             if links := [file for file in inside if file.is_symlink() and file.is_dir()]:
-                raise InputError(f"{links[0]} is a link to a folder, and no link is followed there")
+                raise InputError(f"{links[0]} is a link to a folder; such links are not followed")
             texts = [file for file in inside if file.suffix == ".txt"]
             return by_document({file.relative_to(path).as_posix(): _utf8(file) for file in texts})
         text = _utf8(path)

@@ -7,7 +7,6 @@ makes it anew. Arrays are mapped from their files, so that a second start reads 
 import hashlib
 import itertools
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from jaxtyping import Int, Int32
 from research.data import packing, sources, tokenizer_models, tokenizers
 from research.data.corpora import Part
 from research.data.tokenizers import Tokenizer
+from research.files import user_path
 
 # The last writes out the texts of pairs itself.
 FILES = ("encoding", "packing", "tokenizers", "tokenizer_models", "word_contexts")
@@ -57,7 +57,7 @@ def tokenizer(
             raise tokenizer_models.no_size(kind)
         if kind in tokenizers.PUBLISHED:
             return tokenizers.PUBLISHED[kind]()
-        return Tokenizer.load(pathlib.Path(os.path.expanduser(kind)))
+        return Tokenizer.load(user_path(kind))
     part = training()
 
     def fill(folder: pathlib.Path) -> None:

@@ -148,12 +148,11 @@ def _spans(
     found = {**arrays, "first": first, "last": stop - 1}
     found = {field: array[whole].astype(np.int32) for field, array in found.items()}
     # Some tokenizers keep the blank before a word as a token of its own.
-    rows = np.arange(len(found["first"]))
-    while True:
-        blank = _blank(found["tokens"][rows, found["first"]], tokenizer)
-        if not (before := blank & (found["first"] < found["last"])).any():
-            return found
-        found["first"] += before
+    start, last = found["first"], found["last"]
+    rows = np.arange(len(start))
+    while (before := (start < last) & _blank(found["tokens"][rows, start], tokenizer)).any():
+        start += before
+    return found
 
 
 def _blank(tokens: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from research.errors import InputError, check_choice
+from research.files import user_path
 
 WITHOUT_NETWORK = "the data set `digits` works without any download"
 
@@ -133,7 +134,7 @@ def fetch(name: str) -> pathlib.Path:
 
 def cache_dir() -> pathlib.Path:
     """Where data is kept: `$ATELIER_CACHE`, or `~/.cache/atelier`."""
-    return pathlib.Path(os.path.expanduser(os.environ.get("ATELIER_CACHE") or "~/.cache/atelier"))
+    return user_path(os.environ.get("ATELIER_CACHE") or "~/.cache/atelier")
 
 
 def install(target: pathlib.Path, fill: Callable[[pathlib.Path], object]) -> pathlib.Path:

@@ -50,7 +50,7 @@ def synsets() -> Sequence[Synset]:
 def parse(text: str, speech: str) -> Iterator[Synset]:
     """One of each line of a data file; what follows a first quotation are examples.
 
-    28 lines quote otherwise, and most of these quotations are examples that stay in the definition.
+    A few lines quote otherwise, and their quotations, mostly examples, stay in the definition.
     """
     for line in text.splitlines():
         if line.startswith(" "):  # the licence

@@ -64,13 +64,9 @@ def write(path: pathlib.Path, family: str, params: Any) -> None:
     """
     arrays: Arrays = {}
     own = unstacked(params)
-    rows: dict[str, Row] = {}
-    for part in own:
-        row = family_of(family).row(part)
-        if row is None:
-            raise InputError(f"{family} has no parameter like {part}: it cannot be written")
+    rows = rows_of(family, own)
+    for part, row in rows.items():
         check_parts(part, row, own, family)
-        rows[part] = row
     for part, row in rows.items():
         pieces = np.split(np.asarray(own[part], np.float32), len(row.names), axis=-1)
         for name, piece in zip(row.names, pieces, strict=True):
@@ -101,6 +97,17 @@ def check_parts(part: str, row: Row, params: Mapping[str, Any], family: str) -> 
         )
 
 
+def rows_of(family: str, params: Mapping[str, Any]) -> dict[str, Row]:
+    """The family's row of each parameter, by its path; raises InputError where it has none."""
+    rows = {}
+    for path in params:
+        row = family_of(family).row(path)
+        if row is None:
+            raise InputError(f"{family} has no parameter like {path}")
+        rows[path] = row
+    return rows
+
+
 class Wanted(NamedTuple):
     """A row by a file's own names, and the shape of each of its arrays."""
 
@@ -111,14 +118,12 @@ class Wanted(NamedTuple):
 def expected(name: str, like: Any, *, bare: bool) -> dict[str, Wanted]:
     """What a file should have, by the path of our parameter."""
     wanted = {}
-    family = family_of(name)
-    for path, leaf in unstacked(like).items():
-        row = family.row(path)
-        if row is None:
-            raise InputError(f"{name} has no parameter like {path}: it cannot be read")
+    leaves = unstacked(like)
+    for path, row in rows_of(name, leaves).items():
         if bare:
-            row = Row(tuple(n.removeprefix(family.prefix) for n in row.names), row.turned)
-        *rest, last = leaf.shape
+            prefix = family_of(name).prefix
+            row = Row(tuple(n.removeprefix(prefix) for n in row.names), row.turned)
+        *rest, last = leaves[path].shape
         shape = (*rest, last // len(row.names))
         wanted[path] = Wanted(row, shape[::-1] if row.turned else shape)
     return wanted

@@ -72,3 +72,44 @@ def test_a_files_name_may_be_no_utf8(tmp_path):
         len(list(corpora.documents(str(tmp_path), split).read())) for split in ("train", "test")
     ]
     assert sizes == [1, 1]
+
+
+def test_one_document_in_ten_is_held_out_for_all_time():
+    names = [f"work {i}" for i in range(2000)]
+    test = corpora.held_out(names)
+    assert 0.08 < len(test) / len(names) < 0.12
+    # A name's split does not depend on the others, nor on their order.
+    assert corpora.held_out(reversed(names[:500])) == test & set(names[:500])
+    assert sorted(test)[:3] == ["work 1003", "work 1005", "work 1006"]
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["work 1003", "work 1005"]])
+def test_few_documents_fill_both_splits(names):
+    assert len(corpora.held_out(names)) == 1
+
+
+def test_bad_texts_are_named(tmp_path):
+    def char(path, split="train"):
+        return datasets.load(str(path), split, tokenizer="char", length=16)
+
+    (tmp_path / "bytes.txt").write_bytes(b"caf\xc3\xa9 caf\xe9")
+    with pytest.raises(InputError, match=r"bytes\.txt is not UTF-8 at byte 9 \(0xe9\)"):
+        char(tmp_path / "bytes.txt")
+    with pytest.raises(InputError, match=r"bytes\.txt is not UTF-8 at byte 9"):
+        char(tmp_path)
+    (tmp_path / "empty.txt").write_text(" \n")
+    with pytest.raises(InputError, match=r"empty\.txt is empty"):
+        char(tmp_path / "empty.txt")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none is empty: no text in the 0 documents"):
+        char(tmp_path / "none")
+    with pytest.raises(InputError, match=r"cannot read .*gone\.txt: No such file"):
+        char(tmp_path / "gone.txt")
+    with pytest.raises(InputError, match=r"has no split 'trian'; nearest: train"):
+        char(tmp_path / "empty.txt", "trian")
+    with pytest.raises(InputError, match=r"cannot read ~nosuchuser/a\.txt: No such file"):
+        char("~nosuchuser/a.txt")
+    (tmp_path / "more" / "own").mkdir(parents=True)
+    (tmp_path / "more" / "link").symlink_to(tmp_path / "none")
+    with pytest.raises(InputError, match=r"more/link is a link to a folder"):
+        char(tmp_path / "more")

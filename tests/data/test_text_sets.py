@@ -45,20 +45,6 @@ def test_splits_are_whole_documents_and_share_none(folder):
     assert sorted(train + test) == sorted(path.read_text() for path in folder.rglob("*.txt"))
 
 
-def test_one_document_in_ten_is_held_out_for_all_time():
-    names = [f"work {i}" for i in range(2000)]
-    test = corpora.held_out(names)
-    assert 0.08 < len(test) / len(names) < 0.12
-    # A name's split does not depend on the others, nor on their order.
-    assert corpora.held_out(reversed(names[:500])) == test & set(names[:500])
-    assert sorted(test)[:3] == ["work 1003", "work 1005", "work 1006"]
-
-
-@pytest.mark.parametrize("names", [["a", "b"], ["work 1003", "work 1005"]])
-def test_few_documents_fill_both_splits(names):
-    assert len(corpora.held_out(names)) == 1
-
-
 def test_a_single_file_is_cut_and_its_last_tenth_is_the_test(tmp_path):
     text = "".join(chr(ord("a") + i % 26) for i in range(1000))
     (tmp_path / "one.txt").write_text(text)
@@ -214,30 +200,6 @@ def test_a_missing_option_and_one_that_images_lack():
     for name in ("digits", "ring", "episodes"):
         with pytest.raises(InputError, match=r"data\.length is unknown.*data\.tokenizer"):
             datasets.load(name, "train", length=3)
-
-
-def test_bad_texts_are_named(tmp_path):
-    (tmp_path / "bytes.txt").write_bytes(b"caf\xc3\xa9 caf\xe9")
-    with pytest.raises(InputError, match=r"bytes\.txt is not UTF-8 at byte 9 \(0xe9\)"):
-        char(tmp_path / "bytes.txt")
-    with pytest.raises(InputError, match=r"bytes\.txt is not UTF-8 at byte 9"):
-        char(tmp_path)
-    (tmp_path / "empty.txt").write_text(" \n")
-    with pytest.raises(InputError, match=r"empty\.txt is empty"):
-        char(tmp_path / "empty.txt")
-    (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match=r"none is empty: no text in the 0 documents"):
-        char(tmp_path / "none")
-    with pytest.raises(InputError, match=r"cannot read .*gone\.txt: No such file"):
-        char(tmp_path / "gone.txt")
-    with pytest.raises(InputError, match=r"has no split 'trian'; nearest: train"):
-        char(tmp_path / "empty.txt", "trian")
-    with pytest.raises(InputError, match=r"cannot read ~nosuchuser/a\.txt: No such file"):
-        char("~nosuchuser/a.txt")
-    (tmp_path / "more" / "own").mkdir(parents=True)
-    (tmp_path / "more" / "link").symlink_to(tmp_path / "none")
-    with pytest.raises(InputError, match=r"more/link is a link to a folder"):
-        char(tmp_path / "more")
 
 
 def test_the_tokenizer_of_files_is_used(folder, tmp_path):
