@@ -4,8 +4,8 @@
     python -m launch.evaluate --workdir=runs/summarizer
     python -m launch.sample --workdir=runs/summarizer --prompt="Foo is a program that ..."
 
-summarize: a package's short description after its long one; in 20 minutes of one core ROUGE-L 0.28,
-of the first twelve words 0.27.
+summarize: a package's short description after its long one; in 20 minutes of one core ROUGE-L 0.28
+of 1000 tests, of the first twelve words 0.27 (papers/t5).
 span: spans of 3 tokens, 15% of Shakespeare, written again after what is left; in a prompt of
 `launch.sample` stands `___` for a span. In 10 minutes of one core 3.68 nats a target token, the
 sentinels among them, and 0.35 of them told. Each has a `_debug` form of two steps.
@@ -117,7 +117,7 @@ def t5(
             ],
             checkpoint=dict(every_steps=1000, keep=1),
             log=dict(every_steps=50),
-            sample=dict(every_steps=1000, count=8, strategy="beam", beams=4),
+            sample=dict(every_steps=1000, count=8, strategy="beam", beams=4, length_penalty=1.0),
             evaluate=dict(count=500, batch_size=100),
         )
     )

@@ -94,7 +94,11 @@ def evaluate_task(method: Any, state: Any, task: str) -> None:
         raise InputError("--task is for a model of texts; this run is of none that ranks them")
     count = 500 if COUNT.value is None else COUNT.value
     asked = questions(task, count=count, shots=SHOTS.value, seed=SEED.value)
-    print_scores(score_choices(method, state, asked, f"{task},shots={SHOTS.value}"))
+    try:
+        scores = score_choices(method, state, asked, f"{task},shots={SHOTS.value}")
+    except InputError as error:
+        raise InputError(f"--task={task} can't be asked: {error}") from error
+    print_scores(scores)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from research.configuration import check_keys, check_names, check_tuples, check_
 from research.data import datasets, pipelines
 from research.data.examples import Dataset
 from research.environments.worlds import ENVIRONMENTS
+from research.errors import InputError
 from research.methods import writing
 from research.methods.lora import lora_of
 from research.registry import METHODS, choose, construct, network
@@ -62,11 +63,17 @@ class Experiment:
         """What else a training needs than to be built.
 
         Raises:
-          InputError: the devices don't divide the batch, the method refuses it, a pattern of the
-            optimizer or of the sharding is in no path of the parameters that it may choose, or a
-            rule of the sharding has too many axes.
+          InputError: the devices don't divide the batch, the method refuses it or misses a field, a
+            pattern of the optimizer or of the sharding is in no path of the parameters that it may
+            choose, or a rule of the sharding has too many axes.
         """
         check_batch(self.batch_size, self.mesh.shape)
+        found = self.example().keys()
+        if not found >= {*self.method.fields}:
+            raise InputError(
+                f"{type(self.method).__name__} learns from {', '.join(self.method.fields)}; "
+                f"the data has {', '.join(found)}"
+            )
         layout = self.layout()
         check_found("sharding", [pattern for pattern, _ in self.rules], [layout])
         check_dimensions(self.rules, layout)
@@ -96,13 +103,16 @@ class Experiment:
         with sharing(self.mesh):
             return self.method.sample(state, rng, **options)
 
-    def sample_options(self, *, first: int = 0, **options: Any) -> dict[str, Any]:
+    def sample_options(
+        self, *, first: int = 0, total: int | None = None, **options: Any
+    ) -> dict[str, Any]:
         """Keyword arguments for `method.sample`: the config's, with `options` before them.
 
         With another `strategy` of writing those of the config's settings are left out that it does
         not take.
-        A `sample` that takes a `batch` is given `count` test examples, from number `first` on;
-        after the last comes the first again. So are labels, of every class in turn.
+        A `sample` that takes a `batch` is given test examples: `total`, by default `count`, lie
+        evenly over the set, and these are the `count` from number `first` of them on; after the
+        last comes the first again. Labels are of every class in turn.
         """
         own = {name: value for name, value in self.sample.items() if name != "every_steps"}
         taken = inspect.signature(self.method.sample).parameters
@@ -111,11 +121,13 @@ class Experiment:
             left_out = {*writing.SETTINGS} - writing.taken(strategy)
             own = {name: value for name, value in own.items() if name not in left_out}
         own |= options
-        places = range(first, first + own["count"])
+        numbers = range(first, first + own["count"])
         if "batch" in taken:
+            total = total or own["count"]
+            places = [n % total * (len(self.test_data) - 1) // max(total - 1, 1) for n in numbers]
             own["batch"] = pipelines.rows(self.test_data, places)
         if "labels" in taken and own.get("labels") is None and self.method.num_classes:
-            own["labels"] = [place % self.method.num_classes for place in places]
+            own["labels"] = [number % self.method.num_classes for number in numbers]
         return own
 
     def iterator(self, *, gathered: bool = True) -> Iterator[Batch | Places]:

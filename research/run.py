@@ -199,11 +199,12 @@ def draw(
 ) -> dict[str, np.ndarray]:
     """`count` of each artefact, drawn in batches; `options` go before those of the config."""
     size = min(experiment.evaluate["batch_size"], count)
+    options |= {"count": size, "total": count}
     batches = [
         experiment.draw(
             state,
             jax.random.fold_in(rng, index),
-            **experiment.sample_options(first=index * size, **(options | {"count": size})),
+            **experiment.sample_options(first=index * size, **options),
         )
         for index in range(math.ceil(count / size))
     ]

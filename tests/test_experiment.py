@@ -166,12 +166,21 @@ def test_a_painters_rate_falls_to_the_runs_end_however_long(variant):
 
 
 def test_what_is_drawn_after_examples_is_given_those_of_the_test_set():
-    """By turns, and nothing of the kind where samples need none."""
+    """Evenly, whether at once or in batches; and nothing of the kind where samples need none."""
     painter = build(load_config("configs/ppo.py:canvas_debug"))
     images = painter.test_data.arrays()["image"]
-    options = painter.sample_options(first=len(images) - 1, count=3)
-    np.testing.assert_array_equal(options["batch"]["image"], images[[-1, 0, 1]])
-    assert "every_steps" not in options
+
+    def shown(**asked):
+        options = painter.sample_options(**asked)
+        assert "every_steps" not in options
+        return options["batch"]["image"]
+
+    places = [0, (len(images) - 1) // 3, 2 * (len(images) - 1) // 3, -1]
+    np.testing.assert_array_equal(shown(count=4), images[places])
+    np.testing.assert_array_equal(shown(count=len(images)), images)
+    np.testing.assert_array_equal(shown(count=1), images[:1])
+    batches = [shown(first=first, count=3, total=4) for first in (0, 3)]
+    np.testing.assert_array_equal(np.concatenate(batches), images[[*places, 0, places[1]]])
     assert painter.sample_options()["count"] == len(painter.sample_options()["batch"]["image"]) == 2
     diffusion = build(load_config("configs/ddpm.py:digits_debug"))
     assert "batch" not in diffusion.sample_options()

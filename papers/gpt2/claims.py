@@ -183,7 +183,7 @@ CLAIMS = [
         figure="LAMBADA perplexity 8.6 and accuracy 63.2 of the 1542M model [M]",
         kind="accelerator",
         protocol="LAMBADA, CBT, WikiText, PTB, enwik8, text8, 1BW. Any GPT-2 in safetensors is "
-        "read by `research/pretrained`, and `launch.evaluate --task` ranks answers.",
+        "read by `research/pretrained/weights.py`, and `research/scores/choices.py` ranks answers.",
         not_run="weights and sets download",
     ),
 ]

@@ -10,7 +10,6 @@ import numpy as np
 from papers import trained
 from papers.ledger import Claim
 from papers.rules import Measurement, identity, ordered, violated
-from research.data.examples import Dataset, InMemory
 from research.experiment import Experiment
 from research.methods import span_corruption
 from research.methods.span_corruption import noise_mask, plan
@@ -25,7 +24,7 @@ FIGURE_2 = ("Thank you <X> me to your party <Y> week .", "<X> for inviting <Y> l
 
 LENGTH = 500  # tokens of a text, of section 3.3.4's example
 ROWS = 200
-COUNT = 1000  # test examples that are summarized, all over the test set
+COUNT = 1000  # test examples that are summarized
 DECODING = dict(strategy="beam", beams=4, length_penalty=1.0)
 
 
@@ -108,17 +107,9 @@ def measure_summaries(seed: int) -> Measurement:
 
 
 def summaries(experiment: Experiment, state: TrainState) -> dict[str, np.ndarray]:
-    """What the model writes of COUNT test examples that lie evenly over the set."""
-    test = spread(experiment.test_data, COUNT)
-    whole = dataclasses.replace(experiment, test_data=test, evaluate={"batch_size": 100})
-    return draw(whole, state, jax.random.key(0), count=len(test), **DECODING)
-
-
-def spread(data: Dataset, count: int) -> Dataset:
-    """So many examples, from the first to the last at equal distances."""
-    places = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
-    rows = {name: array[places] for name, array in data.arrays().items()}
-    return dataclasses.replace(data, source=InMemory(rows))
+    """What the model writes of COUNT test examples."""
+    whole = dataclasses.replace(experiment, evaluate={"batch_size": 100})
+    return draw(whole, state, jax.random.key(0), count=COUNT, **DECODING)
 
 
 CLAIMS = [

@@ -90,8 +90,8 @@ def whole(dataset: Dataset, *, size: int = 1000) -> Iterator[dict[str, np.ndarra
 
 
 def rows(dataset: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
-    """The fields of the examples at `indices`, each (B, ...); after the last comes the first."""
-    return _gather(dataset, np.asarray(indices) % len(dataset))
+    """The fields of the examples at `indices`, each (B, ...)."""
+    return _gather(dataset, np.asarray(indices))
 
 
 def _gather(dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -36,8 +36,8 @@ class FineTunedEncoder(Method):
     """An encoder, fresh or pretrained, and a head on its hidden states, moved together.
 
     A batch has `tokens`, `segments` and `types` (B, T) as `encoding.framed` makes them, and what
-    the leaf says. `network.apply({'params': p}, tokens, None, segments, types=..., train=...)`
-    gives hidden states (B, T, D).
+    the leaf says. `network.apply({'params': p}, tokens, None, segments, train=...)` gives hidden
+    states (B, T, D); a network with `types` is given those too.
 
     Args:
       pretrained: one of `PRETRAINED`, whose weights the encoder starts from; None draws them.
@@ -103,10 +103,11 @@ class FineTunedEncoder(Method):
         self, params: Params, batch: Batch, dropout: Rng | None = None
     ) -> Float[Array, "B T D"]:
         """The encoder's last hidden states."""
+        types = {"types": batch["types"]} if hasattr(self.network, "types") else {}
         return self.network.apply(
             {"params": params["encoder"]},
             *(batch["tokens"], None, batch["segments"]),
-            types=batch["types"],
+            **types,
             train=dropout is not None,
             rngs=None if dropout is None else {"dropout": dropout},
         )

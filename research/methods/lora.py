@@ -55,8 +55,8 @@ class LoRA(Method):
       trained: parameters whose path matches are learned whole, as a new last layer must be.
 
     Raises:
-      InputError: the rank is none; from `init_params`, a pattern matches nothing, or no kernel, or
-        the method has other groups, or steps of its own.
+      InputError: the rank or the scale is none; from `init_params`, a pattern matches nothing, or
+        no kernel, or the method has other groups, or steps of its own.
     """
 
     evaluate, sample = of_merged("evaluate"), of_merged("sample")
@@ -73,10 +73,13 @@ class LoRA(Method):
         check_least(1, **{"lora.rank": rank})
         if adapted is None and trained is None:
             raise InputError("lora learns nothing: lora.adapted or lora.trained must be a pattern")
+        if not alpha > 0:
+            raise InputError(f"lora.alpha is {alpha}; it must be above 0")
         for option, expression in (("lora.adapted", adapted), ("lora.trained", trained)):
             check_expressions(option, [] if expression is None else [expression])
         self.method = method
         self.alarms, self.num_classes = method.alarms, method.num_classes
+        self.fields = method.fields
         self.rank = rank
         self.scale = alpha / rank
         self.adapted = adapted

@@ -34,9 +34,6 @@ class Masked(NamedTuple):
     weight_BxM: Float[Array, "B M"]
 
 
-FIELDS = ("tokens", "positions", "segments")
-
-
 class MaskedLanguageModel(TextWriter):
     """ln p(token | the text with some of its tokens hidden), of those tokens.
 
@@ -47,6 +44,8 @@ class MaskedLanguageModel(TextWriter):
     (`causal=False`; a causal one tells a token from what is before it and the mask, as the paper's
     left-to-right model does, section 5.1).
     """
+
+    fields = ("tokens", "positions", "segments")
 
     def __init__(
         self,
@@ -95,7 +94,7 @@ class MaskedLanguageModel(TextWriter):
         self, params: Params, batch: Batch, rng: Rng, *, train: bool
     ) -> tuple[Float[Array, "B M"], Float[Array, "B M"], Float[Array, "B M"]]:
         """Of each hidden token nats, 1 if it is told right, and 1 if it counts: else all are 0."""
-        fields = {name: batch[name][:, : self.length] for name in FIELDS}
+        fields = {name: batch[name][:, : self.length] for name in self.fields}
         masked = masking(
             fields["tokens"],
             self.may_be_hidden(fields),
@@ -137,7 +136,7 @@ class MaskedLanguageModel(TextWriter):
             fields = text_likelihoods.framed([tokens.tolist()] * count, count, len(tokens))
             found = {}
         else:
-            fields = {name: jnp.array(batch[name])[:count, : self.length] for name in FIELDS}
+            fields = {name: jnp.array(batch[name])[:count, : self.length] for name in self.fields}
             found = {"references": self.texts(fields, fields["tokens"])}
             fields["tokens"] = self.hidden(rng, fields["tokens"], self.may_be_hidden(fields))
         filled = self.filled(averaged(state, "model"), fields)

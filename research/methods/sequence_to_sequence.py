@@ -33,6 +33,8 @@ class SequenceToSequence(TextWriter):
     `EncoderDecoder`.
     """
 
+    fields: Sequence[str] = ("inputs", "targets")
+
     def __init__(
         self, *, network: Any, optimizer: optax.GradientTransformation, tokenizer: Tokenizer
     ):

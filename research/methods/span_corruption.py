@@ -129,6 +129,8 @@ class SpanCorruption(SequenceToSequence):
     in training alone.
     """
 
+    fields = ("tokens",)
+
     def __init__(
         self,
         *,

@@ -30,6 +30,8 @@ class SpanExtractor(FineTunedEncoder):
       InputError: as `FineTunedEncoder`, or `longest` is none.
     """
 
+    fields = ("tokens", "segments", "types", "first", "last")
+
     def __init__(
         self,
         *,

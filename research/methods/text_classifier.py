@@ -26,6 +26,8 @@ class TextClassifier(FineTunedEncoder):
     A batch is as `LabelledSet` has it; the arguments are `FineTunedEncoder`'s, and the `classes`.
     """
 
+    fields = ("tokens", "segments", "types", "label")
+
     def __init__(
         self,
         *,

@@ -14,6 +14,7 @@ from research.data.examples import Dataset
 from research.data.tokenizers import Tokenizer
 from research.errors import InputError, check_least
 from research.evaluation.word_vectors import neighbours as nearest
+from research.networks.word_vectors import WordVectors
 from research.training.method import Aux, Method, Objective
 from research.training.optimizers import averaged
 from research.training.rng import named
@@ -27,9 +28,12 @@ class WordEmbeddings(Method):
     """Vectors by which a word scores its contexts.
 
     A batch is `word` and `context`, int32 (B,), and what else the leaf reads. `network` is
-    `WordVectors`: `apply({'params': p}, words (B,), contexts (B, *K))` gives scores (B, *K).
-    `counts` are the words' in the training split.
+    `WordVectors`, with biases where the leaf is `biased`. `counts` are the words' in the training
+    split. Raises InputError for another network.
     """
+
+    fields: Sequence[str] = ("word", "context")
+    biased = False
 
     def __init__(
         self,
@@ -39,7 +43,12 @@ class WordEmbeddings(Method):
         tokenizer: Tokenizer,
         counts: Int[np.ndarray, "V"],
     ):
-        self.network = network
+        if not isinstance(network, WordVectors) or network.bias != self.biased:
+            raise InputError(
+                f"{type(self).__name__} needs network.name='word_vectors' and "
+                f"network.bias={self.biased}"
+            )
+        self.network: Any = network
         self.optimizer = optimizer
         self.tokenizer = tokenizer
         self.counts = counts
@@ -104,6 +113,10 @@ class SkipGram(WordEmbeddings):
 
     The `negatives` n are drawn from the words' shares to the power `noise_power` (section 2.2). At
     the optimum w.c is log p(c | w) / (k q(c)), q the noise (Levy and Goldberg 2014).
+
+    Raises:
+      InputError: as `WordEmbeddings`, or an option is too small; from `init_params`, pairs have
+        counts, where each is to come as often as in the text.
     """
 
     def __init__(
@@ -123,6 +136,14 @@ class SkipGram(WordEmbeddings):
         weight = self.counts.astype(np.float64) ** noise_power * (self.counts > 0)
         self.noise = weight / weight.sum()
         self._reached = jnp.asarray(np.cumsum(self.noise), jnp.float32)
+
+    def init_params(self, rng: Rng, batch: Batch) -> dict[str, Params]:
+        if "count" in batch:
+            raise InputError(
+                "skip-gram learns from pairs that come as often as in the text: "
+                "data.name must be word_pairs"
+            )
+        return super().init_params(rng, batch)
 
     def per_example(self, params: Params, batch: Batch, rng: Rng) -> Float[Array, " B"]:
         noise_BxK = self.draw_noise(named(rng, "noise"), (len(batch["word"]), self.negatives))
@@ -155,7 +176,13 @@ class GloVe(WordEmbeddings):
     """Least squares on log counts: f(X) (w.c + b + b' - log X)^2 (Pennington et al. 2014, eq. 8).
 
     A batch has `count` X, float32 (B,), too. f is (X / `cutoff`)^`power`, at most 1 (eq. 9).
+
+    Raises:
+      InputError: as `WordEmbeddings`, or an option is too small.
     """
+
+    fields = ("word", "context", "count")
+    biased = True
 
     def __init__(
         self,

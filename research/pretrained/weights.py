@@ -60,11 +60,14 @@ def write(path: pathlib.Path, family: str, params: Any) -> None:
 
     Raises:
       InputError: no such family, a parameter that it does not have, or two of what it has once; a
-        product of other parts than it has; or the file cannot be written.
+        product of other parts than it has; arrays that it has and these parameters don't give, all
+        of which are named; or the file cannot be written.
     """
     arrays: Arrays = {}
     own = unstacked(params)
     rows = rows_of(family, own)
+    if lacking := needed(family_of(family), own) - {n for row in rows.values() for n in row.names}:
+        raise InputError(f"{family} has {', '.join(sorted(lacking))}, and these parameters do not")
     for part, row in rows.items():
         check_parts(part, row, own, family)
     for part, row in rows.items():
@@ -106,6 +109,17 @@ def rows_of(family: str, params: Mapping[str, Any]) -> dict[str, Row]:
             raise InputError(f"{family} has no parameter like {path}")
         rows[path] = row
     return rows
+
+
+def needed(family: Family, params: Mapping[str, Any]) -> set[str]:
+    """The arrays that a file of so many layers has, but what it may lack."""
+    names = set()
+    for path, row in family.rows.items():
+        stack, in_layers, _ = path.partition("block{}/")
+        layers = (re.match(rf"{stack}block(\d+)/", own) for own in params)
+        numbers = {layer[1] for layer in layers if layer} if in_layers else {""}
+        names |= {name.format(number) for name in row.names for number in numbers}
+    return {name for name in names - {*family.copies} if not re.search(family.passed_over, name)}
 
 
 class Wanted(NamedTuple):

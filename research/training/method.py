@@ -46,10 +46,12 @@ class Objective:
 class Method(abc.ABC):
     """What is learned. The loop knows this interface and no family of methods.
 
+    `fields` are those of a batch that a step needs, where `init_params` doesn't refuse others.
     `alarms` are values by metric; a run warns where a metric falls below its own. `num_classes` are
     those that samples may be asked of, by `labels`.
     """
 
+    fields: Sequence[str] = ()
     alarms: Mapping[str, float] = types.MappingProxyType({})
     num_classes = 0
 

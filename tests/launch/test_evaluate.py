@@ -51,6 +51,13 @@ def test_a_run_is_scored_on_its_own_data_alone(workdir, tmp_path):
     assert not (other / "scores.json").exists()
 
 
+def test_a_task_of_characters_that_the_tokenizer_has_not(tmp_path):
+    run.run(load_config("configs/gpt.py:shakespeare_char_debug"), tmp_path)
+    assert error(tmp_path, "--task=gloss_kind").startswith(
+        "evaluate: error: --task=gloss_kind can't be asked: the tokenizer has no token for '`', at"
+    )
+
+
 def test_no_example_is_scored_twice():
     experiment = build(load_config("configs/ppo.py:canvas_debug"))
     check_count(experiment, 360)

@@ -58,6 +58,26 @@ BAD = [
     ("ppo.py:canvas", {"environment.brush": 0.2}, "brush is 0.2; 0.5 is the least"),
     ("ppo.py:canvas", {"environment.paper": 1.5}, r"paper is 1.5; it must be in \[-1, 1\]"),
     ("in_context_regression.py:linear", {"network.tied": True}, "1 outputs need tied=False"),
+    (
+        "word2vec.py:glove",
+        {"data.name": "word_pairs"},
+        "GloVe learns from word, context, count; the data has word, context",
+    ),
+    (
+        "t5.py:span",
+        {"method": ConfigDict(dict(name="sequence_to_sequence"))},
+        "SequenceToSequence learns from inputs, targets; the data has tokens, positions, segments",
+    ),
+    (
+        "minilm.py:gloss_words",
+        {"data.name": "gloss_categories"},
+        "SpanExtractor learns from .* first, last; the data has .* label",
+    ),
+    (
+        "minilm.py:gloss_categories_lora",
+        {"data.name": "gloss_words", "method.classes": ("noun.animal", "noun.food")},
+        "LoRA learns from .* label; the data has .* first, last",
+    ),
 ]
 
 
@@ -66,7 +86,7 @@ def test_bad_settings(name, settings, message):
     config = load_config(f"configs/{name}_debug")
     config.update_from_flattened_dict(settings)
     with pytest.raises(InputError, match=message):
-        build(config).layout()
+        build(config).check()
 
 
 def test_roles_that_a_vae_does_not_have():

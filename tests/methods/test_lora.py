@@ -208,6 +208,7 @@ def test_a_method_of_several_players():
         (dict(adapted="qkv/bias"), "qkv/bias, which is no kernel"),
         (dict(adapted="kernel$", trained="^head"), "head/kernel matches both"),
         (dict(rank=0), "lora.rank is 0; 1 is the least"),
+        (dict(alpha=0.0), r"lora.alpha is 0\.0; it must be above 0"),
         (dict(adapted=None), "lora learns nothing: lora.adapted or lora.trained must be a pattern"),
         (dict(adapted="kernel("), r"lora.adapted: 'kernel\(' is no regular expression"),
         (dict(trained="*"), r"lora.trained: '\*' is no regular expression"),

@@ -12,6 +12,7 @@ from research.data.labelled_texts import LabelledSet
 from research.errors import InputError
 from research.methods import fine_tuning
 from research.networks.recurrent import Recurrent
+from research.networks.temporal_convolution import TCN
 from research.pretrained import minilm
 from research.registry import NETWORKS
 from research.scores.artefacts import score
@@ -87,6 +88,29 @@ def test_pretrained_weights_are_where_it_starts(monkeypatch):
     assert jax.tree.structure(params) == jax.tree.structure(fresh)
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(params["encoder"]))
     assert not (params["head"]["kernel"] == 1).any()
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        Recurrent("gru", vocabulary=TOKENIZER.size, width=8),
+        TCN(vocabulary=TOKENIZER.size, width=8, levels=2, kernel_size=2),
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_an_encoder_without_types_reads_the_text_and_not_what_fills_it_up(encoder):
+    method, batch = classifier(encoder), batch_of()
+    state, step = jax.jit(method.init)(jax.random.key(0), batch), jax.jit(method.step)
+    for index in range(60):
+        state, metrics = step(state, batch, jax.random.key(index))
+    assert metrics["model/accuracy"] > 0.9
+    filled = batch["tokens"] + (batch["segments"] == 0)
+    evaluate = jax.jit(method.evaluate)
+    found, same = (
+        evaluate(state, {**batch, "tokens": tokens}, jax.random.key(0))["loss"]
+        for tokens in (batch["tokens"], filled)
+    )
+    np.testing.assert_allclose(found, same, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from research.data.tokenizers import train
 from research.data.word_contexts import WordSet
 from research.errors import InputError
 from research.methods.word_embeddings import GloVe, SkipGram
+from research.networks.recurrent import Recurrent
 from research.networks.word_vectors import WordVectors
 
 TOKENIZER = train("word", ["sun sun sun sun moon moon moon star star sky"], None)
@@ -20,10 +21,9 @@ COUNTS = np.array([0] * SPECIAL + [4, 3, 2, 1])
 V = len(COUNTS)
 
 
-def made(kind, bias=False, **given):
-    network = WordVectors(vocabulary=V, width=3, bias=bias)
+def made(kind, network=None, **given):
     return kind(
-        network=network,
+        network=network or WordVectors(vocabulary=V, width=3, bias=kind.biased),
         optimizer=optax.adam(0.1),
         tokenizer=TOKENIZER,
         counts=COUNTS,
@@ -76,7 +76,7 @@ def test_skip_gram_is_equation_4(negatives):
 
 
 def test_glove_is_equation_8():
-    method = made(GloVe, bias=True, cutoff=10.0)
+    method = made(GloVe, cutoff=10.0)
     params = filled(method)
     batch = {"word": jnp.array([4, 5]), "context": jnp.array([6, 7]), "count": jnp.array([2.0, 99])}
     found = method.per_example(params, batch, jax.random.key(0))
@@ -109,7 +109,7 @@ def test_trivial_skip_gram_is_its_loss_of_scores_by_frequency():
 
 
 def test_trivial_glove_is_independence():
-    method = made(GloVe, bias=True)
+    method = made(GloVe)
     word, context = np.repeat([4, 5], 2), np.tile([6, 7], 2)
     independent = word_set([*word, *context], [*context, *word], [1, 2, 2, 4, 1, 2, 2, 4])
     totals = np.array([3, 6, 3, 6])  # of the words 4 to 7; all are 18
@@ -143,3 +143,18 @@ def test_words_are_shown_with_their_nearest():
         made(SkipGram, noise_power=-0.5)
     with pytest.raises(InputError, match=r"cutoff is 0\.0; it must be above 0"):
         made(GloVe, cutoff=0.0)
+
+
+@pytest.mark.parametrize("kind", [SkipGram, GloVe])
+def test_a_network_of_other_scores(kind):
+    message = f"{kind.__name__} needs network.name='word_vectors' and network.bias={kind.biased}"
+    for network in (WordVectors(vocabulary=V, bias=not kind.biased), Recurrent(vocabulary=V)):
+        with pytest.raises(InputError, match=message):
+            made(kind, network)
+
+
+def test_skip_gram_of_counted_pairs():
+    """Each would weigh the same, however often it is in the text."""
+    pairs = word_set([4, 5], [6, 7], [2, 99]).arrays()
+    with pytest.raises(InputError, match=r"data\.name must be word_pairs"):
+        made(SkipGram).init(jax.random.key(0), pairs)

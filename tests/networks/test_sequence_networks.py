@@ -124,7 +124,7 @@ def test_packed_sequences_do_not_touch(name):
     ("cell", "segmented"), [("rnn", False), ("lstm", False), ("lstm", True), ("gru", True)]
 )
 def test_the_gradient_by_chunks_is_that_of_a_plain_scan(cell, segmented):
-    """40 steps are two chunks; a state in the middle of each begins anew where segmented."""
+    """40 steps are five chunks; segmented, a state begins anew at one's end and within another."""
     rng, made, width = np.random.default_rng(3), CELLS[cell], 4
     draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
     gates = made.gates * width

@@ -90,6 +90,36 @@ def test_products_of_other_parts_are_not_written(family, options, message, path)
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("family", "options", "lacking"),
+    [
+        ("gpt2", {"positions": "rotary"}, ["transformer.wpe.weight"]),
+        ("gpt2", {"norm": "rms"}, ["transformer.h.1.ln_2.bias", "transformer.ln_f.bias"]),
+        ("gpt2", {"norm_first": False}, ["transformer.ln_f.weight"]),
+        ("gpt2", {"bias": False, "scan": True}, ["transformer.h.1.mlp.c_proj.bias"]),
+    ],
+)
+def test_what_leaves_arrays_out_is_not_written(family, options, lacking, path):
+    """A reader would draw them at random."""
+    with pytest.raises(InputError, match=f"{family} has .*, and these parameters do not") as raised:
+        weights.write(path, family, drawn(family, **options))
+    assert all(name in str(raised.value) for name in lacking)
+    assert not path.exists()
+
+
+def test_what_a_family_may_lack_is_not_asked_for(path):
+    """BERT's body alone, but no less."""
+    params = drawn("bert")
+    for part in ("head", "head_norm", "logit_bias"):
+        del params[part]
+    check_there_and_back("bert", path, params)
+    del params["types"]
+    with pytest.raises(
+        InputError, match=r"bert has bert\.embeddings\.token_type_emb\S+, and these"
+    ):
+        weights.write(path, "bert", params)
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match=r"cannot write the weights .*none/model"):
         weights.write(tmp_path / "none" / "model.safetensors", "gpt2", drawn("gpt2"))
